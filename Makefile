@@ -1,0 +1,57 @@
+# Two commands set everything up: `make run` (Python packages only) and `make test`.
+PYTHON ?= $(shell for v in 3.14 3.13 3.12 3.11; do \
+	command -v python$$v >/dev/null 2>&1 && python$$v -c 'import ensurepip' 2>/dev/null && echo python$$v && break; done || true)
+ifeq ($(strip $(PYTHON)),)
+PYTHON := python3
+endif
+BIN := .venv/bin
+
+.PHONY: run test check format lock bench clean servers
+
+run: .venv/.run
+	@$(BIN)/metaport run
+
+test: .venv/.dev servers
+	$(BIN)/python -m pytest
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.dev
+	$(BIN)/python -m loadtest all --out loadtest/results
+
+# Redis, PostgreSQL, Chromium and a Korean font, by the system's package manager, when they are missing.
+servers:
+	@sh tests/system/install_servers.sh
+
+# The lock files hold versions and hashes only, no addresses.
+lock: .venv/.dev
+	$(BIN)/uv pip compile pyproject.toml --extra build --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra build --extra dev --extra load --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "metaport needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set PYTHON=…"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.run: .venv/bin/python requirements.lock pyproject.toml setup.py sfu/_rewrite.pyx
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/bin/python requirements-dev.lock pyproject.toml setup.py sfu/_rewrite.pyx
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ .venv/.run
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache sfu/_rewrite.c sfu/*.so

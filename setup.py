@@ -1,0 +1,35 @@
+"""Build the optional compiled packet path; without a compiler its pure-Python twin is used."""
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+try:
+    from Cython.Build import cythonize
+except ImportError:
+    cythonize = None
+
+
+class OptionalBuild(build_ext):
+    """Warn instead of failing: `sfu` works, slower, on the pure-Python twin."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:
+            self.warn(f"compiled packet path not built ({error}); the pure-Python twin is used")
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except Exception as error:
+            self.warn(f"{ext.name} not built ({error}); the pure-Python twin is used")
+
+
+def extensions() -> list[Extension]:
+    if cythonize is None:
+        return []
+    source = Extension("sfu._rewrite", ["sfu/_rewrite.pyx"], optional=True)
+    return cythonize([source], compiler_directives={"language_level": "3"})
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})
