@@ -1,0 +1,61 @@
+"""What happened in the SFU, and the port through which it leaves.
+
+Quantities are integers, instants are milliseconds since the Unix epoch (UTC), intervals are
+half-open. One participant's intervals never overlap and leave no gap between joining and leaving.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class ParticipantInterval(msgspec.Struct, frozen=True, tag=True):
+    """A stretch of participation during which the same video was forwarded to the participant.
+
+    `pixels` is the sum of width x height over the video streams forwarded to them; 0 is voice.
+    """
+
+    room: str
+    user: str
+    participant: str
+    pixels: int
+    start_ms: int
+    end_ms: int
+
+
+class MediaBytes(msgspec.Struct, frozen=True, tag=True):
+    """RTP bytes received from and sent to a participant since their previous `MediaBytes`."""
+
+    room: str
+    user: str
+    participant: str
+    at_ms: int
+    ingress_bytes: int
+    egress_bytes: int
+
+
+Fact = ParticipantInterval | MediaBytes
+
+
+class Facts(Protocol):
+    """Where facts go.
+
+    `commit` is synchronous and keeps all of the batch or nothing: when it returns, the facts
+    survive the end of this process. When it raises `sfu.errors.FactsRefused`, nothing of the batch
+    happened and the SFU offers the same facts again at its next checkpoint.
+    """
+
+    def commit(self, facts: Sequence[Fact]) -> None:
+        """Keep `facts`, all or none."""
+
+
+class MemoryFacts:
+    """Facts kept in a list: the default without a journal, and the double of tests."""
+
+    def __init__(self) -> None:
+        self.kept: list[Fact] = []
+
+    def commit(self, facts: Sequence[Fact]) -> None:
+        """Keep `facts`."""
+        self.kept.extend(facts)
