@@ -1,0 +1,24 @@
+"""Codecs and header extensions as an SDP negotiation settled them."""
+
+from dataclasses import dataclass
+
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+VIDEO_ORIENTATION = "urn:3gpp:video-orientation"
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One codec under the payload type that one peer gave it.
+
+    ``fmtp`` is the text after the payload type of ``a=fmtp``, empty without one.
+    ``rtx_payload_type`` carries its retransmissions (RFC 4588), `None` where not negotiated.
+    """
+
+    name: str  # as registered: "opus", "VP8", "H264"
+    payload_type: int
+    clock_rate: int
+    channels: int = 1
+    fmtp: str = ""
+    rtx_payload_type: int | None = None
