@@ -1,0 +1,113 @@
+#!/bin/sh
+# Install what the system tests need and this machine lacks: Redis (7 or newer), PostgreSQL,
+# Chromium and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
+# When everything is there, nothing is run and nothing is printed.
+set -eu
+
+say() { printf '%s\n' "install_servers: $*" >&2; }
+die() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+redis_major() {
+	redis-server --version 2>/dev/null | sed -n 's/.*v=\([0-9]*\)\..*/\1/p'
+}
+
+have_redis() {
+	have redis-server && [ "$(redis_major)" -ge 7 ] 2>/dev/null
+}
+
+# Debian keeps the server out of PATH; Homebrew keeps a versioned formula out of it too.
+have_postgres() {
+	have postgres && have initdb && return 0
+	for bin in /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin; do
+		[ -x "$bin/postgres" ] && [ -x "$bin/initdb" ] && return 0
+	done
+	return 1
+}
+
+have_chromium() {
+	if [ -n "${CHROMIUM:-}" ]; then
+		[ -x "$CHROMIUM" ] || die "CHROMIUM=$CHROMIUM is not an executable file"
+		return 0
+	fi
+	have chromium || have chromium-browser || have google-chrome ||
+		[ -x "/Applications/Chromium.app/Contents/MacOS/Chromium" ] ||
+		[ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ]
+}
+
+# macOS ships a Korean font. Without fontconfig's tool, the directory of Debian's package tells.
+have_korean_font() {
+	[ "$(uname -s)" = Darwin ] && return 0
+	if have fc-list; then
+		[ -n "$(fc-list :lang=ko family)" ]
+	else
+		[ -d /usr/share/fonts/opentype/noto ] || [ -d /usr/share/fonts/truetype/nanum ]
+	fi
+}
+
+missing() {
+	have_redis || printf ' redis'
+	have_postgres || printf ' postgresql'
+	have_chromium || printf ' chromium'
+	have_korean_font || printf ' korean-font'
+}
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif have sudo; then
+		sudo "$@"
+	else
+		die "needs root to install:$wanted; run as root, or install sudo, or install them by hand"
+	fi
+}
+
+# Ubuntu calls the browser chromium-browser (a snap); Debian calls it chromium.
+apt_chromium() {
+	if [ -n "$(apt-cache search --names-only '^chromium$')" ]; then
+		echo chromium
+	else
+		echo chromium-browser
+	fi
+}
+
+install_by_apt() {
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q || say "apt-get update failed; going on with the lists at hand"
+	packages=
+	for name in $wanted; do
+		case $name in
+		redis) packages="$packages redis-server" ;;
+		postgresql) packages="$packages postgresql" ;;
+		chromium) packages="$packages $(apt_chromium)" ;;
+		korean-font) packages="$packages fonts-noto-cjk" ;;
+		esac
+	done
+	# shellcheck disable=SC2086 — a list of names
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages ||
+		die "apt-get could not install:$packages"
+}
+
+install_by_brew() {
+	for name in $wanted; do
+		case $name in
+		redis) brew install redis ;;
+		postgresql) brew install postgresql@17 ;;
+		chromium) brew install --cask chromium ;;
+		esac || die "brew could not install $name"
+	done
+}
+
+wanted=$(missing)
+[ -z "$wanted" ] && exit 0
+say "missing:$wanted"
+
+if have apt-get; then
+	install_by_apt
+elif have brew; then
+	install_by_brew
+else
+	die "knows apt-get (Debian, Ubuntu) and brew (macOS) only; install by hand:$wanted"
+fi
+
+wanted=$(missing)
+[ -z "$wanted" ] || die "still missing after the installation:$wanted (Redis must be 7 or newer; CHROMIUM=/path names another browser)"
