@@ -1,0 +1,37 @@
+"""An exception nobody handled, in a task or a callback of the loop, fails the test it came from."""
+
+import gc
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+class Unhandled(logging.Handler):
+    """Keep what asyncio and uvloop report when nobody took an exception."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.reports: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.reports.append(self.format(record))
+
+
+def pytest_collection_finish() -> None:
+    """Set everything imported aside, so that the collection after each test costs microseconds."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _unhandled_exceptions_fail(request: pytest.FixtureRequest) -> Iterator[None]:
+    unhandled = Unhandled()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(unhandled)
+    yield
+    if request.node.get_closest_marker("asyncio"):
+        gc.collect()  # a task in a reference cycle reports its exception only when it is freed
+    logger.removeHandler(unhandled)
+    if unhandled.reports:
+        pytest.fail("unhandled in the event loop:\n" + "\n".join(unhandled.reports), pytrace=False)
