@@ -1,0 +1,108 @@
+"""Open a database: driver, pragmas, and the schema created where it is missing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Connection, event, func, insert, inspect, make_url, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from .errors import DatabaseUnavailable, SchemaTooNew
+from .schema import VERSION, metadata, schema_version
+
+# What the drivers raise when a server is away, full or refusing; asyncpg's own come through
+# unwrapped while a connection is being made, as do those of the operating system.
+DRIVER_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+# Any number will do as long as it is always the same one: it keeps two processes that start at
+# once from creating the schema together.
+SCHEMA_LOCK = 0x6D657461706F7274
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of the SQLite database in the file `path`."""
+    return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string()
+
+
+async def open_engine(url: str) -> AsyncEngine:
+    """Connect to SQLite or PostgreSQL and create the schema if it is not there.
+
+    Dispose of the engine at the end. Raises DatabaseUnavailable if there is no way in, and
+    SchemaTooNew for a database written by a later version of this program.
+    """
+    engine = _create(_with_driver(url))
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_ensure_schema)
+    except DRIVER_ERRORS as error:
+        await engine.dispose()
+        raise DatabaseUnavailable(f"{_masked(url)}: {_first_line(error)}") from error
+    except BaseException:
+        await engine.dispose()
+        raise
+    return engine
+
+
+def _with_driver(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise DatabaseUnavailable("the database URL cannot be read") from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+asyncpg")
+        case other:
+            raise DatabaseUnavailable(f"{other} is neither sqlite nor postgresql")
+
+
+def _create(url: URL) -> AsyncEngine:
+    if url.get_backend_name() == "postgresql":
+        # A connection that died with its server is noticed before it is used, not by a failure.
+        return create_async_engine(url, pool_pre_ping=True)
+    engine = create_async_engine(url)
+    event.listen(engine.sync_engine, "connect", _set_pragmas)
+    return engine
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # Readers (a report from another process) and the writer do not wait for each other.
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # A power cut may take the last transactions, never part of one: rows and their checkpoint go
+    # together, and the reader writes them again from its log.
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA busy_timeout = 5000")
+    cursor.close()
+
+
+def _ensure_schema(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+    if inspect(connection).has_table(schema_version.name):
+        found = connection.scalar(select(func.max(schema_version.c.version))) or 0
+        if found > VERSION:
+            raise SchemaTooNew(found, VERSION)
+        if found == VERSION:
+            return
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("BEGIN IMMEDIATE"))
+    metadata.create_all(connection)
+    if connection.scalar(select(func.max(schema_version.c.version))) is None:
+        connection.execute(
+            insert(schema_version).values(version=VERSION, applied_at_s=int(time.time()))
+        )
+
+
+def _masked(url: str) -> str:
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,95 @@
+"""Cumulative totals of this boot, by meter, subject and window."""
+
+from __future__ import annotations
+
+from .events import Subject, UsageRow
+from .windows import WINDOW_S, seconds_by_window, window_start
+
+
+class Counters:
+    """Add up what happens on `node`; `boot` must never have been used by that node before.
+
+    Totals only grow until they are pruned. `drain` returns every total that changed since the last
+    drain; write those rows down before acknowledging what they count. Rows that could not be
+    written may be dropped: `undrain` marks them changed again.
+    """
+
+    def __init__(self, node: str, boot: str) -> None:
+        self.node = node
+        self.boot = boot
+        self._totals: dict[tuple[str, str, Subject, int], int] = {}
+        self._changed: set[tuple[str, str, Subject, int]] = set()
+        self._pruned_before_s = 0
+        self._prunes = 0
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+    def add(self, meter: str, subject: Subject, at_s: int, quantity: int = 1) -> None:
+        """Count `quantity` (not negative) of `meter` in the window that holds `at_s`."""
+        if quantity <= 0:
+            if quantity < 0:
+                raise ValueError(f"{meter} cannot shrink by {-quantity}")
+            return
+        self._add(meter, subject, window_start(at_s), quantity)
+
+    def add_interval(self, meter: str, subject: Subject, start_ms: int, end_ms: int) -> None:
+        """Count the whole seconds of an interval in the windows they fall in.
+
+        A second is counted when the interval passes its end, so that two intervals that meet
+        anywhere count what the interval over both would. One that ends before it starts is nothing.
+        """
+        for start_s, seconds in seconds_by_window(start_ms, end_ms):
+            self._add(meter, subject, start_s, seconds)
+
+    def _add(self, meter: str, subject: Subject, start_s: int, quantity: int) -> None:
+        boot = self.boot
+        if start_s + WINDOW_S <= self._pruned_before_s:
+            # The total of this window has been forgotten. Counting on under the same identity
+            # would restart below what was written, and the greatest would win: a loss.
+            boot = f"{boot}.{self._prunes}"
+        key = (boot, meter, subject, start_s)
+        self._totals[key] = self._totals.get(key, 0) + quantity
+        self._changed.add(key)
+
+    def drain(self) -> list[UsageRow]:
+        """Return the totals that changed since the last drain, as rows."""
+        rows = [
+            UsageRow(self.node, boot, meter, subject, start_s, self._totals[key])
+            for key in self._changed
+            for boot, meter, subject, start_s in (key,)
+        ]
+        self._changed.clear()
+        return rows
+
+    def undrain(self, rows: list[UsageRow]) -> None:
+        """Take back rows that `drain` returned and that could not be written down."""
+        self._changed.update(
+            (row.boot, row.meter, row.subject, row.window_start_s)
+            for row in rows
+            if (row.boot, row.meter, row.subject, row.window_start_s) in self._totals
+        )
+
+    def retract(self, meter: str, subject: Subject, at_s: int, quantity: int) -> None:
+        """Take back what `add` just counted and no `drain` that was written down has returned."""
+        key = (self.boot, meter, subject, window_start(at_s))
+        self._totals[key] -= quantity
+        if self._totals[key] <= 0:
+            del self._totals[key]
+            self._changed.discard(key)
+
+    def prune(self, before_s: int) -> None:
+        """Forget drained totals of windows that ended before `before_s`.
+
+        What still arrives for such a window is counted under an identity of its own and adds to
+        what has been written.
+        """
+        forgotten = [
+            key
+            for key in self._totals
+            if key[3] + WINDOW_S <= before_s and key not in self._changed
+        ]
+        for key in forgotten:
+            del self._totals[key]
+        self._pruned_before_s = max(self._pruned_before_s, before_s)
+        self._prunes += 1

@@ -1,0 +1,37 @@
+"""What metering refuses.
+
+MeteringError
+├── PeriodError         a month, a date or a zone that cannot be read
+├── PriceBookError      a price book that cannot be trusted: file, line and reason
+├── PriceMissing        usage that no price in force covers
+└── LedgerUnavailable   the ledger cannot be reached; try again later
+"""
+
+from __future__ import annotations
+
+
+class MeteringError(Exception):
+    """Base of everything metering raises on purpose."""
+
+
+class PeriodError(MeteringError):
+    """A month, a date or a zone that cannot be read."""
+
+
+class PriceBookError(MeteringError):
+    """A price book that cannot be trusted; `line` is None where no single line is to blame."""
+
+    def __init__(self, source: str, line: int | None, reason: str) -> None:
+        place = source if line is None else f"{source}, line {line}"
+        super().__init__(f"{place}: {reason}")
+        self.source = source
+        self.line = line
+        self.reason = reason
+
+
+class PriceMissing(MeteringError):
+    """Usage that no price in force covers; nothing is priced with a guess."""
+
+
+class LedgerUnavailable(MeteringError):
+    """The ledger cannot be reached or refuses to write; nothing of the call has happened."""

@@ -1,0 +1,108 @@
+"""The ledger: where counts are kept and added up. The port, and the one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from .events import Checkpoint, Subject, UsageRow
+
+# The largest integer both SQLite and PostgreSQL keep; 8 exabytes of traffic in one window.
+LARGEST_QUANTITY = 2**63 - 1
+
+
+class Ledger(Protocol):
+    """Keep the greatest quantity seen of every row's identity, forever.
+
+    `upsert` is one transaction: after it returns, all rows and the checkpoint stand, also after a
+    crash; if it raises, none does. Rows may come again, in any order, in other groups, from
+    several callers at once: the ledger is the same afterwards. So a reader that crashes anywhere
+    between reading and checkpointing starts again at its last checkpoint and neither loses nor
+    doubles anything.
+
+    Raises LedgerUnavailable when the storage cannot be reached; try again later.
+    """
+
+    async def upsert(self, rows: Sequence[UsageRow], checkpoint: Checkpoint | None = None) -> None:
+        """Keep the greatest quantity of each row's identity, and the reader's checkpoint.
+
+        Raises ValueError, and keeps nothing, for a row that no storage can hold: a quantity below
+        0 or above 2^63 - 1, text with NUL or lone surrogates.
+        """
+
+    async def checkpoint(self, reader: str) -> str | None:
+        """Return the position last kept for `reader`, None if there is none."""
+
+    async def as_of(self) -> int | None:
+        """Return the second up to which every reader has come, None before the first."""
+
+    async def totals(self, start_s: int, end_s: int) -> Mapping[str, int]:
+        """Add up each meter over the windows that start in [start_s, end_s)."""
+
+    async def by_subject(
+        self, start_s: int, end_s: int, *, room: str | None = None, user: str | None = None
+    ) -> Mapping[tuple[str, Subject], int]:
+        """Add up each (meter, subject) over the same windows, of one room or user if given."""
+
+
+def refuse_unwritable(rows: Sequence[UsageRow], checkpoint: Checkpoint | None) -> None:
+    """Raise ValueError for the first row or checkpoint that no storage can hold."""
+    for row in rows:
+        if not 0 <= row.quantity <= LARGEST_QUANTITY:
+            raise ValueError(f"quantity {row.quantity} of {row.meter} cannot be kept")
+        _refuse_text(row.node, row.boot, row.meter, *row.subject)
+    if checkpoint is not None:
+        _refuse_text(checkpoint.reader, checkpoint.position)
+
+
+def _refuse_text(*texts: str) -> None:
+    for text in texts:
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError(f"{text!r} holds characters no database keeps")
+
+
+class MemoryLedger:
+    """A ledger that lives as long as its process: for tests and trials."""
+
+    def __init__(self) -> None:
+        self._quantities: dict[tuple[str, str, str, Subject, int], int] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
+
+    async def upsert(self, rows: Sequence[UsageRow], checkpoint: Checkpoint | None = None) -> None:
+        """Keep the greatest quantity of each row's identity, and the reader's checkpoint."""
+        refuse_unwritable(rows, checkpoint)
+        for node, boot, meter, subject, window_start_s, quantity in rows:
+            key = (node, boot, meter, subject, window_start_s)
+            self._quantities[key] = max(self._quantities.get(key, 0), quantity)
+        if checkpoint is not None:
+            self._checkpoints[checkpoint.reader] = checkpoint
+
+    async def checkpoint(self, reader: str) -> str | None:
+        """Return the position last kept for `reader`, None if there is none."""
+        kept = self._checkpoints.get(reader)
+        return None if kept is None else kept.position
+
+    async def as_of(self) -> int | None:
+        """Return the second up to which every reader has come, None before the first."""
+        return min((kept.at_s for kept in self._checkpoints.values()), default=None)
+
+    async def totals(self, start_s: int, end_s: int) -> dict[str, int]:
+        """Add up each meter over the windows that start in [start_s, end_s)."""
+        sums: dict[str, int] = {}
+        for (_, _, meter, _, window_start_s), quantity in self._quantities.items():
+            if start_s <= window_start_s < end_s:
+                sums[meter] = sums.get(meter, 0) + quantity
+        return sums
+
+    async def by_subject(
+        self, start_s: int, end_s: int, *, room: str | None = None, user: str | None = None
+    ) -> dict[tuple[str, Subject], int]:
+        """Add up each (meter, subject) over the same windows, of one room or user if given."""
+        sums: dict[tuple[str, Subject], int] = {}
+        for (_, _, meter, subject, window_start_s), quantity in self._quantities.items():
+            if not start_s <= window_start_s < end_s:
+                continue
+            if room not in (None, subject.room) or user not in (None, subject.user):
+                continue
+            sums[meter, subject] = sums.get((meter, subject), 0) + quantity
+        return sums

@@ -1,0 +1,49 @@
+"""Money: exact decimals, and the one place where they are rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Context, Decimal
+from types import MappingProxyType
+
+# Quantities have up to 19 digits and prices a dozen: 60 digits hold their product and the sums
+# without ever rounding. Anything that would not fit raises instead of being rounded silently.
+EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """A currency and how many decimals its smallest coin has (ISO 4217)."""
+
+    code: str
+    decimals: int
+    name_ko: str
+    name_en: str
+
+    def name(self, lang: str) -> str:
+        """Name the currency in `lang`, as it stands in a column's heading."""
+        return self.name_ko if lang == "ko" else self.name_en
+
+    def round(self, amount: Decimal, finer_decimals: int = 0) -> Decimal:
+        """Round to the smallest coin, or decimals finer; a half away from zero (half up)."""
+        return amount.quantize(Decimal(1).scaleb(-self.decimals - finer_decimals), context=EXACT)
+
+
+CURRENCIES: Mapping[str, Currency] = MappingProxyType(
+    {
+        currency.code: currency
+        for currency in (
+            Currency("KRW", 0, "원", "KRW"),
+            Currency("JPY", 0, "엔", "JPY"),
+            Currency("USD", 2, "달러", "USD"),
+            Currency("EUR", 2, "유로", "EUR"),
+        )
+    }
+)
+
+
+def plain(amount: Decimal) -> str:
+    """Write a decimal without exponent and without trailing zeros behind the point."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,295 @@
+"""The price book: what a unit costs, from which day on.
+
+A book is a TOML file of versions. A version is a complete price list: every meter has a price in
+it, 0 where nothing is charged, so that what was in force on a day stands in one place. It is in
+force from the first second of its day, in the zone of the report, until the next one begins.
+`pricebook.default.toml` is one, explained.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from .errors import PriceBookError, PriceMissing
+from .meters import METERS
+from .money import CURRENCIES, EXACT, Currency
+from .rating import PriceModel
+from .rating.graduated import Graduated, Tier
+from .rating.per_unit import PerUnit
+from .units import Unit
+from .windows import Period, day_start
+
+DEFAULT = "pricebook.default.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Per:
+    """What a stated price is for: 1,000 messages, a minute, a GB.
+
+    `count` is how many of the meter's units that is; `many` of `word` is how it is written.
+    """
+
+    count: int
+    many: int
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The price of a meter in one version. The model's own prices are for one unit."""
+
+    meter: str
+    per: Per
+    model: PriceModel
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A complete price list, in force from the first second of the day `effective`."""
+
+    effective: date
+    prices: Mapping[str, Price]
+
+    def price_of(self, meter: str) -> Price:
+        """Return the price of `meter`; raises PriceMissing for one this program does not know."""
+        try:
+            return self.prices[meter]
+        except KeyError:
+            raise PriceMissing(f"no price for {meter}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """Versions in rising order of their days; prices are without VAT."""
+
+    source: str
+    currency: Currency
+    vat_percent: Decimal
+    versions: tuple[Version, ...]
+
+    def in_force(self, period: Period, zone: ZoneInfo) -> list[tuple[Period, Version]]:
+        """Cut a period where prices change; each part comes with its version.
+
+        Raises PriceMissing if the period begins before the first version.
+        """
+        starts = [day_start(version.effective, zone) for version in self.versions]
+        if period.start_s < starts[0]:
+            raise PriceMissing(
+                f"{self.source} has no prices before {self.versions[0].effective.isoformat()}"
+            )
+        ends = [*starts[1:], period.end_s]
+        return [
+            (Period(max(start_s, period.start_s), min(end_s, period.end_s)), version)
+            for version, start_s, end_s in zip(self.versions, starts, ends, strict=True)
+            if start_s < period.end_s and end_s > period.start_s
+        ]
+
+
+def default_price_book() -> PriceBook:
+    """Return the price book that is shipped."""
+    text = resources.files("metering").joinpath(DEFAULT).read_text(encoding="utf-8")
+    return read_price_book(text, DEFAULT)
+
+
+def load_price_book(path: Path | None = None) -> PriceBook:
+    """Read the price book in the file `path`, or the one that is shipped.
+
+    Raises PriceBookError with file, line and reason.
+    """
+    if path is None:
+        return default_price_book()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise PriceBookError(str(path), None, error.strerror or "cannot be read") from error
+    except UnicodeDecodeError as error:
+        raise PriceBookError(str(path), None, "is not UTF-8 text") from error
+    return read_price_book(text, str(path))
+
+
+def read_price_book(text: str, source: str) -> PriceBook:
+    """Read a price book from TOML; `source` names it in errors.
+
+    Raises PriceBookError with the line and the reason. Nothing is guessed and nothing ignored.
+    """
+    return _Reader(text, source).book()
+
+
+_PER = re.compile(r"(?:(?P<many>[1-9][0-9_,]*) )?(?P<word>[A-Za-z]+?)(?P<plural>s?)", re.ASCII)
+
+_WORDS = {
+    "message": (Unit.MESSAGE, 1),
+    "second": (Unit.SECOND, 1),
+    "minute": (Unit.SECOND, 60),
+    "hour": (Unit.SECOND, 3600),
+    "byte": (Unit.BYTE, 1),
+    "MB": (Unit.BYTE, 10**6),
+    "GB": (Unit.BYTE, 10**9),
+}
+
+
+class _Reader:
+    """Reads one book; knows the text, so that a refusal can tell the line."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self._text = text
+        self._source = source
+
+    def book(self) -> PriceBook:
+        try:
+            # Decimals as they are written; a binary fraction never comes near money.
+            tree = tomllib.loads(self._text, parse_float=Decimal)
+        except tomllib.TOMLDecodeError as error:
+            found = re.search(r"at line (\d+)", str(error))
+            raise self._refusal(int(found[1]) if found else None, str(error)) from error
+        self._only(tree, {"currency", "vat_percent", "version"}, None)
+        currency = CURRENCIES.get(str(tree.get("currency")))
+        if currency is None:
+            known = ", ".join(CURRENCIES)
+            raise self._refusal(self._line("currency"), f"currency is to be one of {known}")
+        line = self._line("vat_percent")
+        vat_percent = self._decimal(tree.get("vat_percent"), "vat_percent", line)
+        tables = tree.get("version")
+        if not isinstance(tables, list) or not tables:
+            raise self._refusal(None, "there is no [[version]]")
+        versions = tuple(self._version(number, table) for number, table in enumerate(tables))
+        for number, (earlier, later) in enumerate(pairwise(versions), 1):
+            if later.effective <= earlier.effective:
+                raise self._refusal(
+                    self._line("effective", number),
+                    f"{later.effective} does not come after {earlier.effective}",
+                )
+        return PriceBook(self._source, currency, vat_percent, versions)
+
+    def _version(self, number: int, table: Any) -> Version:
+        line = self._line(None, number)
+        if not isinstance(table, dict):
+            raise self._refusal(line, "a version is a table: [[version]]")
+        self._only(table, {"effective", "price"}, number)
+        effective = table.get("effective")
+        if not isinstance(effective, date) or isinstance(effective, datetime):
+            raise self._refusal(
+                self._line("effective", number) or line, "effective is to be a day like 2026-01-01"
+            )
+        stated = table.get("price")
+        if not isinstance(stated, dict):
+            raise self._refusal(line, "a version needs its prices: [version.price]")
+        missing = ", ".join(meter for meter in METERS if meter not in stated)
+        if missing:
+            raise self._refusal(line, f"no price for {missing} (write 0 if it is free)")
+        prices = {meter: self._price(meter, value, number) for meter, value in stated.items()}
+        return Version(effective, MappingProxyType(prices))
+
+    def _price(self, meter: str, value: Any, number: int) -> Price:
+        line = self._line(meter, number)
+        if meter not in METERS:
+            raise self._refusal(line, f"{meter} is not a meter")
+        if not isinstance(value, dict):
+            raise self._refusal(line, f'{meter} is to be like {{ price = 1.2, per = "minute" }}')
+        for key in value:
+            if key not in ("price", "per", "tiers"):
+                raise self._refusal(line, f"{meter}: {key} is not known here")
+        if ("price" in value) == ("tiers" in value):
+            raise self._refusal(line, f"{meter} needs either price or tiers")
+        per = self._per(meter, value.get("per"), line)
+        model: PriceModel
+        if "price" in value:
+            model = PerUnit(self._unit_price(meter, value["price"], per, line))
+        else:
+            model = self._graduated(meter, value["tiers"], per, line)
+        return Price(meter, per, model)
+
+    def _graduated(self, meter: str, tiers: Any, per: Per, line: int | None) -> Graduated:
+        if not isinstance(tiers, list) or not all(isinstance(tier, dict) for tier in tiers):
+            raise self._refusal(line, f"{meter}: tiers is to be a list of {{ up_to, price }}")
+        read: list[Tier] = []
+        for tier in tiers:
+            if not set(tier) <= {"up_to", "price"}:
+                raise self._refusal(line, f"{meter}: a tier has up_to and price, nothing else")
+            up_to = tier.get("up_to")
+            if up_to is not None and type(up_to) is not int:
+                raise self._refusal(line, f"{meter}: up_to is to be a whole number")
+            bound = None if up_to is None else up_to * per.count
+            below = read[-1].up_to if read else 0
+            if below is None or (bound is not None and bound <= below):
+                raise self._refusal(
+                    line, f"{meter}: tiers rise by up_to, and only the last goes without"
+                )
+            read.append(Tier(bound, self._unit_price(meter, tier.get("price"), per, line)))
+        if not read or read[-1].up_to is not None:
+            raise self._refusal(line, f"{meter}: the last tier is to go without up_to")
+        return Graduated(tuple(read))
+
+    def _per(self, meter: str, value: Any, line: int | None) -> Per:
+        match = _PER.fullmatch(value) if isinstance(value, str) else None
+        unit, count = _WORDS.get(match["word"], (None, 0)) if match else (None, 0)
+        if match is None or unit is not METERS[meter].unit:
+            words = ", ".join(w for w, (unit, _) in _WORDS.items() if unit is METERS[meter].unit)
+            raise self._refusal(line, f"{meter}: per is to be one of {words}, or some of them")
+        many = int((match["many"] or "1").replace(",", "").replace("_", ""))
+        return Per(many * count, many, match["word"])
+
+    def _unit_price(self, meter: str, value: Any, per: Per, line: int | None) -> Decimal:
+        stated = self._decimal(value, meter, line)
+        price = EXACT.divide(stated, Decimal(per.count))
+        if EXACT.multiply(price, Decimal(per.count)) != stated:
+            # The statement prints unit prices; one that cannot be written down cannot be checked.
+            raise self._refusal(
+                line,
+                f"{meter}: {stated} divided by {per.count:,} has no end and cannot be "
+                f"written as a unit price; choose a multiple of {_step(per.count)}",
+            )
+        return price.normalize(EXACT)
+
+    def _decimal(self, value: Any, name: str, line: int | None) -> Decimal:
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+            raise self._refusal(line, f"{name} is to be a decimal number")
+        number = Decimal(value)
+        if not number.is_finite() or number < 0 or number.adjusted() > 12 or len(str(number)) > 30:
+            raise self._refusal(line, f"{name} is to be a decimal number from 0 up, not {value}")
+        return number
+
+    def _only(self, table: dict[str, Any], known: set[str], version: int | None) -> None:
+        for key in table:
+            if key not in known:
+                raise self._refusal(self._line(key, version), f"{key} is not known here")
+
+    def _line(self, key: str | None, version: int | None = None) -> int | None:
+        """Find the line of `key`, of the nth version's header if None; None if not found."""
+        headers = 0
+        for number, line in enumerate(self._text.splitlines(), 1):
+            if re.match(r"\s*\[\[\s*version\s*\]\]", line):
+                headers += 1
+                if key is None and version == headers - 1:
+                    return number
+            here = version is None or version == headers - 1
+            if (
+                key is not None
+                and here
+                and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line)
+            ):
+                return number
+        return None
+
+    def _refusal(self, line: int | None, reason: str) -> PriceBookError:
+        return PriceBookError(self._source, line, reason)
+
+
+def _step(count: int) -> Decimal:
+    """Return the smallest hundredths whose division by `count` has an end."""
+    odd = count
+    for factor in (2, 5):
+        while odd % factor == 0:
+            odd //= factor
+    return Decimal(odd) / 100

@@ -1,0 +1,166 @@
+"""The statement of a month: usage, unit prices, amounts, VAT, total.
+
+1. `windows.month_period` cuts the month out of time, `pricebook.in_force` cuts it where prices
+   change.
+2. The ledger adds up each meter over each part.
+3. The price model in force cuts the quantity into portions of one unit price each (`rating`).
+4. A portion is a line. Its amount, quantity x unit price, is rounded half up to the smallest coin:
+   **this is the only place where an amount is rounded**, so that whoever multiplies a line by hand
+   gets the printed amount, and whoever adds up the printed lines gets the printed subtotal.
+5. VAT is rounded once, on the subtotal, half up. Subtotal + VAT = total.
+
+Tiers count from the first unit of the month: a price change inside the month begins new lines at
+the new prices but gives no second free allowance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from .ledger import Ledger
+from .meters import METERS
+from .money import EXACT, Currency, plain
+from .pricebook import Per, PriceBook, Version
+from .windows import Period, month_period, open_zone
+
+
+class LineId(NamedTuple):
+    """The identity of a line within its month."""
+
+    meter: str
+    effective: date
+    tier: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A quantity at one unit price. `since` is set where a price change begins the line."""
+
+    id: LineId
+    quantity: int
+    unit_price: Decimal
+    amount: Decimal
+    per: Per
+    since: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A month's statement. `as_of_s` is the second up to which its figures are known."""
+
+    month: str
+    zone: ZoneInfo
+    period: Period
+    currency: Currency
+    vat_percent: Decimal
+    complete: bool
+    as_of_s: int | None
+    lines: tuple[Line, ...]
+    subtotal: Decimal
+    vat: Decimal
+    total: Decimal
+
+    def as_of(self) -> str | None:
+        """Write the second up to which the figures are known as ISO 8601 in the report's zone."""
+        if self.as_of_s is None:
+            return None
+        return datetime.fromtimestamp(self.as_of_s, self.zone).isoformat()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the statement in the shape the public interface fixes."""
+        return {
+            "month": self.month,
+            "zone": self.zone.key,
+            "currency": self.currency.code,
+            "complete": self.complete,
+            "as_of": self.as_of(),
+            "lines": [
+                {
+                    "meter": line.id.meter,
+                    "unit": METERS[line.id.meter].unit.value,
+                    "quantity": line.quantity,
+                    "unit_price": plain(line.unit_price),
+                    "amount": f"{line.amount:f}",
+                }
+                for line in self.lines
+            ],
+            "subtotal": f"{self.subtotal:f}",
+            "vat": f"{self.vat:f}",
+            "total": f"{self.total:f}",
+        }
+
+
+async def build_report(
+    ledger: Ledger, book: PriceBook, month: str, zone: str, now: float
+) -> Report:
+    """Make the statement of a month like 2026-11, as far as the ledger knows it.
+
+    A month is complete when it is over and every reader has come to its end; its bytes then
+    depend on ledger and price book alone. Raises PeriodError, PriceMissing, LedgerUnavailable.
+    """
+    opened = open_zone(zone)
+    period = month_period(month, opened)
+    parts = book.in_force(period, opened)
+    # Asked before the sums: whatever arrives in between makes them newer than they say.
+    known_s = await ledger.as_of()
+    sums = [(version, await ledger.totals(*part)) for part, version in parts]
+    as_of_s = None if known_s is None else min(known_s, int(now), period.end_s)
+    lines = rate_month(book, sums)
+    subtotal = sum((line.amount for line in lines), book.currency.round(Decimal(0)))
+    vat = book.currency.round(EXACT.multiply(subtotal, book.vat_percent) / 100)
+    return Report(
+        month=month,
+        zone=opened,
+        period=period,
+        currency=book.currency,
+        vat_percent=book.vat_percent,
+        complete=as_of_s == period.end_s,
+        as_of_s=as_of_s,
+        lines=lines,
+        subtotal=subtotal,
+        vat=vat,
+        total=subtotal + vat,
+    )
+
+
+def rate_month(
+    book: PriceBook, sums: Sequence[tuple[Version, Mapping[str, int]]]
+) -> tuple[Line, ...]:
+    """Price the quantities of a month's parts, in the order of the meters.
+
+    Raises PriceMissing for a meter that this program does not know.
+    """
+    for version, quantities in sums:
+        for meter in quantities:
+            version.price_of(meter)
+    return tuple(line for meter in METERS for line in _rate_meter(book, meter, sums))
+
+
+def _rate_meter(
+    book: PriceBook, meter: str, sums: Sequence[tuple[Version, Mapping[str, int]]]
+) -> list[Line]:
+    lines: list[Line] = []
+    already = 0
+    for number, (version, quantities) in enumerate(sums):
+        price = version.price_of(meter)
+        quantity = quantities.get(meter, 0)
+        for portion in price.model.rate(quantity, already):
+            lines.append(
+                Line(
+                    id=LineId(meter, version.effective, portion.tier),
+                    quantity=portion.quantity,
+                    unit_price=portion.unit_price,
+                    amount=book.currency.round(
+                        EXACT.multiply(Decimal(portion.quantity), portion.unit_price)
+                    ),
+                    per=price.per,
+                    since=version.effective if number else None,
+                )
+            )
+        already += quantity
+    return lines

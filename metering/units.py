@@ -1,0 +1,13 @@
+"""The three things that are counted. Always whole: never minutes, never fractions."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Unit(enum.StrEnum):
+    """What one of a quantity is."""
+
+    MESSAGE = "message"
+    SECOND = "second"
+    BYTE = "byte"
