@@ -1,0 +1,316 @@
+"""The command line: `metaport run`, what it starts, and the operator's tools.
+
+Everything but the standard library's parser is imported by the command that needs it, so that
+`metaport --help` answers at once. Exit codes: 0 done, 1 something is wrong, 2 wrong command line
+or configuration.
+"""
+
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metaport.language import Lang, Say, preferred
+
+if TYPE_CHECKING:
+    from metaport.config import Config
+
+Serve = Callable[["Config", asyncio.Event], Awaitable[None]]
+
+DONE, WRONG, MISUSED = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    from metaport.config import ConfigError
+
+    argv = sys.argv[1:] if argv is None else argv
+    lang = _language(argv)
+    arguments = _parser(lang).parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except ConfigError as error:
+        for problem in error.problems:
+            _complain(problem.to(arguments.lang))
+        return MISUSED
+    except BrokenPipeError:  # the reader of `metaport … | head` has left
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stands until the process ends
+        return DONE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _language(argv: Sequence[str]) -> Lang:
+    """Look for `--lang` before the parser exists, because its help is in that language."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        chosen = word.removeprefix("--lang=") if word.startswith("--lang=") else following
+        if word.startswith("--lang") and chosen in ("ko", "en"):
+            return "ko" if chosen == "ko" else "en"
+    return preferred(os.environ)
+
+
+def _parser(lang: Lang) -> argparse.ArgumentParser:
+    def say(ko: str, en: str) -> str:
+        return Say(ko, en).to(lang)
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, metavar="FILE", help=say("설정 파일", "configuration file")
+    )
+    common.add_argument("--lang", choices=("ko", "en"), default=lang, help=say("언어", "language"))
+
+    top = argparse.ArgumentParser(
+        prog="metaport",
+        description=say(
+            "텍스트·음성·영상 채팅 서버와 사용량 계량",
+            "Text, voice and video chat server with usage metering",
+        ),
+    )
+    commands = top.add_subparsers(required=True, metavar=say("명령", "command"))
+
+    def add(
+        within: argparse._SubParsersAction[argparse.ArgumentParser],
+        name: str,
+        command: Callable[[argparse.Namespace], int],
+        ko: str,
+        en: str,
+    ) -> argparse.ArgumentParser:
+        text = say(ko, en)
+        parser = within.add_parser(name, parents=[common], help=text, description=text)
+        parser.set_defaults(command=command)
+        return parser
+
+    def group(name: str, ko: str, en: str) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+        text = say(ko, en)
+        parser = commands.add_parser(name, help=text, description=text)
+        return parser.add_subparsers(required=True, metavar=say("명령", "command"))
+
+    run = add(commands, "run", _run, "서버 전체를 시작합니다", "start the whole server")
+    run.add_argument(
+        "--tls",
+        choices=("auto", "off"),
+        help=say("로컬 인증서로 HTTPS", "HTTPS by a local authority"),
+    )
+    for name, command, ko, en in (
+        ("hub", _hub, "허브 프로세스만 시작합니다", "start a hub process only"),
+        ("sfu", _sfu, "미디어 프로세스만 시작합니다", "start a media process only"),
+    ):
+        child = add(commands, name, command, ko, en)
+        child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+
+    token = add(commands, "token", _token, "접속 토큰을 발급합니다", "mint an access token")
+    token.add_argument("--user", required=True, help=say("사용자 id", "user id"))
+    token.add_argument("--name", help=say("표시 이름", "name to show"))
+    token.add_argument(
+        "--role", action="append", default=[], help=say("역할 (여러 번 가능)", "role (repeatable)")
+    )
+    token.add_argument(
+        "--room", action="append", metavar="PATTERN",
+        help=say("들어갈 수 있는 방 무늬 (여러 번 가능, 없으면 모두)",
+                 "room pattern the user may enter (repeatable; any room without it)"),
+    )  # fmt: skip
+    token.add_argument("--ttl", metavar="S", help=say("유효 시간(초)", "seconds it holds"))
+
+    usage = group("usage", "사용량", "usage")
+    report = add(usage, "report", _report, "월 사용량과 금액", "usage and cost of a month")
+    report.add_argument("--month", required=True, metavar="YYYY-MM", help=say("월", "month"))
+    report.add_argument("--format", choices=("text", "json", "csv", "html"), default="text")
+
+    config = group("config", "설정", "configuration")
+    add(config, "check", _config_check, "설정을 검사합니다", "check the configuration")
+    add(
+        config, "show", _config_show, "적용된 설정을 보여 줍니다", "show the configuration in force"
+    )
+
+    add(commands, "doctor", _doctor, "환경을 점검합니다", "check this machine and installation")
+    add(commands, "version", _version, "버전", "version")
+
+    tls = group("tls", "로컬 인증서", "local certificates")
+    add(tls, "trust", _tls_trust, "인증 기관을 신뢰하는 방법", "how to trust the local authority")
+
+    admin = group("admin", "첫 관리자", "first admin")
+    add(admin, "password", _admin_password, "새 비밀번호를 만듭니다", "give a new password")
+    return top
+
+
+def _load(arguments: argparse.Namespace, overrides: dict[str, str] | None = None) -> Config:
+    from metaport.config import load_config
+
+    return load_config(arguments.config, overrides=overrides)
+
+
+def _complain(sentence: str) -> None:
+    print(f"metaport: {sentence}", file=sys.stderr)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from metaport import supervise
+
+    overrides = {"http.tls": arguments.tls} if arguments.tls else {}
+    return supervise.run(_load(arguments, overrides), arguments.config, arguments.lang)
+
+
+def _hub(arguments: argparse.Namespace) -> int:
+    config = _load(arguments)
+    from metaport.compose import run_hub
+
+    return serve("hub", config, run_hub, arguments.supervised, arguments.lang)
+
+
+def _sfu(arguments: argparse.Namespace) -> int:
+    config = _load(arguments)
+    from metaport.compose import run_sfu
+
+    return serve("sfu", config, run_sfu, arguments.supervised, arguments.lang)
+
+
+def serve(
+    process: str, config: Config, entry: Serve, supervised: bool = False, lang: Lang = "en"
+) -> int:
+    """Run one server process until SIGTERM or SIGINT, then let it drain.
+
+    A supervised process leaves SIGINT to its supervisor, which a terminal's Ctrl-C reaches too,
+    and ends at once when the supervisor is gone.
+    """
+    import uvloop
+
+    from metaport import logs
+    from metaport.log import LogError
+
+    logs.setup(process, level=config.log.level, style=config.log.format)
+    if supervised:
+        from metaport.supervise import end_with_supervisor
+
+        end_with_supervisor()
+    try:
+        uvloop.run(_until_stopped(config, entry, supervised))
+    except OSError as error:
+        from metaport.preflight import blame
+
+        problem = blame(config, process, error)
+        if problem is None:
+            raise
+        _complain(problem.to(lang))
+        return MISUSED
+    except LogError as error:
+        _complain(str(error))
+        return WRONG
+    return DONE
+
+
+async def _until_stopped(config: Config, entry: Serve, supervised: bool) -> None:
+    import signal
+
+    from metaport import logs
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    logs.watch(loop)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, (lambda: None) if supervised else stop.set)
+    await entry(config, stop)
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    from metaport import tokens
+
+    config = _load(arguments)
+    known = config.token.secret is not None or (config.secrets_dir / tokens.KEY_FILE).exists()
+    try:
+        secret = tokens.signing_secret(config.token.secret, config.secrets_dir)
+    except OSError as error:
+        _complain(f"data.dir: {error.filename or config.secrets_dir}: {error.strerror}")
+        return MISUSED
+    if not known:
+        note = Say(
+            "새 서명 키를 만들었습니다. 서버도 이 데이터 디렉터리를 써야 토큰이 통합니다",
+            "made a new signing key; the token holds only for a server with this data directory",
+        )
+        _complain(f"{config.secrets_dir}: {note.to(arguments.lang)}")
+    try:
+        ttl_s = int(arguments.ttl or config.token.ttl_s)
+        minted = tokens.Tokens(secret).mint(
+            arguments.user, arguments.name, roles=arguments.role, rooms=arguments.room, ttl_s=ttl_s
+        )
+    except ValueError as error:
+        _complain(str(error))
+        return MISUSED
+    print(minted)
+    return DONE
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from metaport.usage import print_report
+
+    config = _load(arguments)
+    return asyncio.run(print_report(config, arguments.month, arguments.format, arguments.lang))
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    config = _load(arguments)
+    set_keys = len(config.sources)
+    print(
+        Say(
+            f"설정에 문제가 없습니다 (지정한 키 {set_keys}개, 나머지는 기본값).",
+            f"The configuration is in order ({set_keys} keys set, the rest at their defaults).",
+        ).to(arguments.lang)
+    )
+    return DONE
+
+
+def _config_show(arguments: argparse.Namespace) -> int:
+    from metaport.config import describe
+
+    section = ""
+    for path, value, source in sorted(describe(_load(arguments)), key=lambda row: "." in row[0]):
+        above, _, name = path.rpartition(".")
+        if above != section:
+            section = above
+            print(f"\n[{section}]")
+        print(f"{name} = {value}{f'  # {source}' if source else ''}")
+    return DONE
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from metaport import doctor
+
+    return asyncio.run(doctor.print_findings(_load(arguments), arguments.lang))
+
+
+def _version(_: argparse.Namespace) -> int:
+    from metaport import __version__
+
+    print(f"metaport {__version__}")
+    return DONE
+
+
+def _tls_trust(arguments: argparse.Namespace) -> int:
+    from metaport import tls
+
+    print(tls.how_to_trust(_load(arguments), arguments.lang))
+    return DONE
+
+
+def _admin_password(arguments: argparse.Namespace) -> int:
+    from metaport import admin
+
+    config = _load(arguments)
+    try:
+        password = admin.reset(config.secrets_dir)
+    except OSError as error:
+        _complain(f"data.dir: {error.filename or config.secrets_dir}: {error.strerror}")
+        return MISUSED
+    print(
+        Say(
+            f"사용자 {admin.USER}, 새 비밀번호 {password}",
+            f"user {admin.USER}, new password {password}",
+        ).to(arguments.lang)
+    )
+    return DONE

@@ -1,0 +1,453 @@
+"""One frozen tree of configuration: TOML file, then `METAPORT_…` environment, environment wins.
+
+`load_config` is the only reader of the file and of the environment. It reports every problem at
+once, each with the path of its key, and never a secret's value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from metaport import config_values as read
+from metaport.config_values import Endpoint, Network, Reader, WrongValueError
+from metaport.language import Lang, Say
+
+DEFAULT_FILE = "metaport.toml"
+PREFIX = "METAPORT_"
+
+# A Kubernetes Service called "metaport" injects METAPORT_SERVICE_HOST, METAPORT_PORT_8080_TCP_ADDR
+# and the like into every pod of its namespace.
+_KUBERNETES = re.compile(r"(^|_)(SERVICE_(HOST|PORT)|PORT(_\d+_(TCP|UDP|SCTP))?)(_|$)")
+
+
+def _by(reader: Reader, *, secret: bool = False) -> dict[str, Any]:
+    """Say how a key is read; a secret is never shown."""
+    return {"reader": reader, "secret": secret}
+
+
+@dataclass(frozen=True)
+class Http:
+    """The one public port: pages, REST, WebSocket, WHIP and WHEP."""
+
+    host: str = field(default="127.0.0.1", metadata=_by(read.host))
+    port: int = field(default=8080, metadata=_by(read.port))
+    tls: str = field(default="off", metadata=_by(read.choice("off", "auto", "files")))
+    cert: Path | None = field(default=None, metadata=_by(read.path))
+    key: Path | None = field(default=None, metadata=_by(read.path))
+    origins: tuple[str, ...] = field(default=(), metadata=_by(read.list_of(read.origin)))
+    trusted_proxies: tuple[Network, ...] = field(
+        default=(), metadata=_by(read.list_of(read.network))
+    )
+    frame_ancestors: tuple[str, ...] = field(default=(), metadata=_by(read.list_of(read.origin)))
+
+
+@dataclass(frozen=True)
+class Media:
+    """The UDP port of voice and video."""
+
+    host: str | None = field(default=None, metadata=_by(read.host))
+    port: int = field(default=7882, metadata=_by(read.port))
+    advertise: tuple[Endpoint, ...] = field(default=(), metadata=_by(read.list_of(read.endpoint)))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where everything that must outlive a process is kept."""
+
+    dir: Path = field(default=Path("data"), metadata=_by(read.path))
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Text: who may come in, and what one connection may ask for."""
+
+    guests: bool = field(default=True, metadata=_by(read.flag))
+    body_bytes: int = field(default=16_384, metadata=_by(read.whole(64, 1_048_576)))
+    frame_bytes: int = field(default=262_144, metadata=_by(read.whole(1_024, 16_777_216)))
+    rooms: int = field(default=100, metadata=_by(read.whole(1, 100_000)))
+    send_per_s: float = field(default=20.0, metadata=_by(read.real(0.01, 100_000)))
+    send_burst: int = field(default=40, metadata=_by(read.whole(1, 100_000)))
+    join_per_s: float = field(default=10.0, metadata=_by(read.real(0.01, 100_000)))
+    join_burst: int = field(default=50, metadata=_by(read.whole(1, 100_000)))
+    queue_bytes: int = field(default=1_048_576, metadata=_by(read.whole(65_536, 1_073_741_824)))
+    presence_members: int = field(default=200, metadata=_by(read.whole(0, 100_000)))
+    ping_s: float = field(default=25.0, metadata=_by(read.real(1, 60)))
+    hello_timeout_s: float = field(default=10.0, metadata=_by(read.real(0.1, 300)))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Metering: prices, the zone of a month, and the budget it is measured against."""
+
+    pricebook: Path | None = field(default=None, metadata=_by(read.path))
+    zone: str = field(default="Asia/Seoul", metadata=_by(read.zone))
+    contract_amount: Decimal | None = field(default=None, metadata=_by(read.won))
+    budget_percent: tuple[int, ...] = field(
+        default=(50, 80, 100), metadata=_by(read.list_of(read.whole(1, 1_000)))
+    )
+
+
+@dataclass(frozen=True)
+class Log:
+    """The local log and the lines a person or a collector reads."""
+
+    fsync: str = field(default="interval", metadata=_by(read.choice("interval", "always")))
+    segment_bytes: int = field(default=33_554_432, metadata=_by(read.whole(65_536, 1_073_741_824)))
+    level: str = field(
+        default="info", metadata=_by(read.choice("debug", "info", "warning", "error"))
+    )
+    format: str = field(default="auto", metadata=_by(read.choice("auto", "human", "json")))
+
+
+@dataclass(frozen=True)
+class Token:
+    """Access tokens: who signs them and how long they hold."""
+
+    secret: str | None = field(default=None, repr=False, metadata=_by(read.secret, secret=True))
+    ttl_s: int = field(default=3_600, metadata=_by(read.whole(10, 31_536_000)))
+    refresh_ttl_s: int = field(default=2_592_000, metadata=_by(read.whole(60, 31_536_000)))
+
+
+@dataclass(frozen=True)
+class Redis:
+    """The bus between several hubs; none on a single machine."""
+
+    url: str | None = field(
+        default=None, repr=False, metadata=_by(read.url("redis", "rediss", "unix"), secret=True)
+    )
+
+
+@dataclass(frozen=True)
+class Database:
+    """The ledger and everything else in SQL; SQLite in the data directory when none is named."""
+
+    url: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_by(
+            read.url("postgresql", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"), secret=True
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hold the whole configuration; `sources` tells where each set key came from."""
+
+    http: Http = field(default_factory=Http)
+    media: Media = field(default_factory=Media)
+    data: Data = field(default_factory=Data)
+    chat: Chat = field(default_factory=Chat)
+    usage: Usage = field(default_factory=Usage)
+    log: Log = field(default_factory=Log)
+    token: Token = field(default_factory=Token)
+    redis: Redis = field(default_factory=Redis)
+    database: Database = field(default_factory=Database)
+    profile: str = field(default="default", metadata=_by(read.choice("default", "bench")))
+    drain_s: float = field(default=10.0, metadata=_by(read.real(0, 3_600)))
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def bench(self) -> bool:
+        """Tell whether rate limits are lifted for a benchmark."""
+        return self.profile == "bench"
+
+    @property
+    def hub_log(self) -> Path:
+        return self.data.dir / "log" / "hub"
+
+    @property
+    def sfu_log(self) -> Path:
+        return self.data.dir / "log" / "sfu"
+
+    @property
+    def control_path(self) -> Path:
+        """Name the Unix socket on which hub and SFU talk."""
+        return self.data.dir / "run" / "sfu.sock"
+
+    @property
+    def secrets_dir(self) -> Path:
+        return self.data.dir / "secrets"
+
+    @property
+    def database_url(self) -> str:
+        return self.database.url or f"sqlite+aiosqlite:///{self.data.dir / 'metaport.db'}"
+
+    @property
+    def page_url(self) -> str:
+        """Name the demo page as a browser on this machine reaches it."""
+        scheme = "http" if self.http.tls == "off" else "https"
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http.host, self.http.host)
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"{scheme}://{host}:{self.http.port}/"
+
+
+class Problem(NamedTuple):
+    """Say what is wrong with one key."""
+
+    path: str
+    say: Say
+
+    def to(self, lang: Lang) -> str:
+        return f"{self.path}: {self.say.to(lang)}"
+
+
+class ConfigError(Exception):
+    """Report every problem of a configuration at once."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problem.to("en") for problem in problems))
+
+
+class Key(NamedTuple):
+    """Describe one key of the tree."""
+
+    path: str
+    default: Any
+    reader: Reader
+    secret: bool
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.path.replace(".", "_").upper()
+
+
+def _keys() -> Iterator[Key]:
+    for top in fields(Config):
+        if "reader" in top.metadata:
+            yield _key(top.name, top)
+        elif top.name != "sources":
+            section: Any = top.default_factory  # the dataclass of the section
+            yield from (_key(f"{top.name}.{entry.name}", entry) for entry in fields(section))
+
+
+def _key(path: str, entry: Field[Any]) -> Key:
+    return Key(path, entry.default, entry.metadata["reader"], entry.metadata["secret"])
+
+
+KEYS: Mapping[str, Key] = {key.path: key for key in _keys()}
+SECTIONS = frozenset(path.partition(".")[0] for path in KEYS if "." in path)
+
+
+def load_config(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Config:
+    """Read the file and the environment into a checked tree.
+
+    `path` is the file of `--config`; without it METAPORT_CONFIG, then `metaport.toml` in the
+    working directory where there is one. `overrides` are keys given on the command line.
+
+    Raises `ConfigError`.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[Problem] = []
+    found: dict[str, tuple[object, str]] = {}  # key path -> raw value, where it stands
+    for origin in (
+        _from_file(path, environ, problems),
+        _from_environment(environ, problems),
+        {name: (value, "command line") for name, value in (overrides or {}).items()},
+    ):
+        found.update(origin)
+    values = {
+        key.path: _read(key, *found[key.path], problems)
+        for key in KEYS.values()
+        if key.path in found
+    }
+    config = _tree(values, {name: source for name, (_, source) in found.items()})
+    problems += _contradictions(config, values)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _tree(values: Mapping[str, Any], sources: Mapping[str, str]) -> Config:
+    grouped: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    top: dict[str, Any] = {}
+    for path, value in values.items():
+        section, _, name = path.rpartition(".")
+        (grouped[section] if section else top)[name] = value
+    base = Config()
+    sections = {name: replace(getattr(base, name), **given) for name, given in grouped.items()}
+    config = replace(base, **sections, **top, sources=dict(sources))
+    config = replace(config, data=replace(config.data, dir=config.data.dir.absolute()))
+    if config.http.tls == "auto" and "http.host" not in values:
+        # The point of a local authority is the phone on the office network.
+        config = replace(config, http=replace(config.http, host="0.0.0.0"))
+    return config
+
+
+def _read(key: Key, raw: object, source: str, problems: list[Problem]) -> Any:
+    try:
+        return key.reader(raw)
+    except WrongValueError as wrong:
+        shown = "***" if key.secret else _shown(raw)
+        problems.append(
+            Problem(
+                key.path,
+                Say(f"{shown} – {wrong.say.ko} ({source})", f"{shown} {wrong.say.en} ({source})"),
+            )
+        )
+        return key.default
+
+
+def _shown(raw: object) -> str:
+    return ascii(raw) if isinstance(raw, str) and not raw.isprintable() else repr(raw)
+
+
+def _from_file(
+    path: Path | None, environ: Mapping[str, str], problems: list[Problem]
+) -> dict[str, tuple[object, str]]:
+    named = path or (Path(environ["METAPORT_CONFIG"]) if environ.get("METAPORT_CONFIG") else None)
+    file = named or Path(DEFAULT_FILE)
+    try:
+        tree = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        if named:
+            problems.append(
+                Problem(str(file), Say("설정 파일이 없습니다", "there is no such file"))
+            )
+        return {}
+    except OSError as error:
+        reason = error.strerror or str(error)
+        problems.append(
+            Problem(str(file), Say(f"읽을 수 없습니다: {reason}", f"cannot be read: {reason}"))
+        )
+        return {}
+    except ValueError as error:  # not TOML, or not UTF-8
+        problems.append(
+            Problem(str(file), Say(f"TOML 형식이 아닙니다: {error}", f"is not TOML: {error}"))
+        )
+        return {}
+    return dict(_flatten(tree, str(file), problems))
+
+
+def _flatten(
+    tree: dict[str, Any], source: str, problems: list[Problem]
+) -> Iterator[tuple[str, tuple[object, str]]]:
+    for name, value in tree.items():
+        if name in SECTIONS and isinstance(value, dict):
+            for inner, inner_value in value.items():
+                yield from _known(f"{name}.{inner}", inner_value, source, problems)
+        elif name in SECTIONS:
+            say = Say(
+                f"[{name}] 구역이어야 합니다 ({source})", f"must be a section [{name}] ({source})"
+            )
+            problems.append(Problem(name, say))
+        else:
+            yield from _known(name, value, source, problems)
+
+
+def _known(
+    path: str, value: object, source: str, problems: list[Problem]
+) -> Iterator[tuple[str, tuple[object, str]]]:
+    if path in KEYS:
+        yield path, (value, source)
+        return
+    names = [*KEYS, *SECTIONS]
+    problems.append(Problem(path, _unknown(path, names, Say("키", "key"), source)))
+
+
+def _unknown(name: str, names: list[str], kind: Say, source: str) -> Say:
+    close = difflib.get_close_matches(name, names, 1, 0.6)
+    if not close:  # "port" alone means "http.port"
+        close = [known for known in names if known.rpartition(".")[2] == name][:1]
+    hint = Say(f", {close[0]} 아닌가요?", f"; did you mean {close[0]}?") if close else Say("", "")
+    return Say(
+        f"없는 {kind.ko}입니다{hint.ko} ({source})", f"unknown {kind.en}{hint.en} ({source})"
+    )
+
+
+def _from_environment(
+    environ: Mapping[str, str], problems: list[Problem]
+) -> dict[str, tuple[object, str]]:
+    variables = {key.variable: key for key in KEYS.values()}
+    found: dict[str, tuple[object, str]] = {}
+    for name, value in sorted(environ.items()):
+        if not name.startswith(PREFIX) or name == "METAPORT_CONFIG":
+            continue
+        if name in variables:
+            if value:  # compose files write VARIABLE=${VARIABLE:-}: empty is not set
+                found[variables[name].path] = (value, name)
+        elif not _foreign(name, value, list(variables)):
+            kind = Say("환경 변수", "variable")
+            problems.append(Problem(name, _unknown(name, list(variables), kind, "environment")))
+    return found
+
+
+def _foreign(name: str, value: str, variables: list[str]) -> bool:
+    """Tell a variable that is none of ours from a slip of the pen."""
+    rest = name.removeprefix(PREFIX)
+    if _KUBERNETES.search(rest) and (
+        value.startswith(("tcp://", "udp://")) or "_PORT" in name or "SERVICE" in name
+    ):
+        return True
+    if rest.partition("_")[0].lower() in SECTIONS:
+        return False
+    return not difflib.get_close_matches(name, variables, 1, 0.85)
+
+
+def _contradictions(config: Config, values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find keys that are right alone and wrong together."""
+    for name in ("cert", "key"):
+        if config.http.tls == "files" and f"http.{name}" not in values:
+            say = Say('http.tls = "files"에 필요합니다', 'is needed by http.tls = "files"')
+            yield Problem(f"http.{name}", say)
+    if config.chat.frame_bytes < config.chat.body_bytes + 1_024:
+        yield Problem(
+            "chat.frame_bytes",
+            Say(
+                "chat.body_bytes보다 1024 이상 커야 합니다",
+                "must exceed chat.body_bytes by at least 1024",
+            ),
+        )
+
+
+def describe(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield path, value as TOML and source of every key; secrets are masked."""
+    for key in KEYS.values():
+        value = _value(config, key.path)
+        shown = _masked(value) if key.secret and value is not None else _toml(value)
+        yield key.path, shown, config.sources.get(key.path, "")
+
+
+def _value(config: Config, path: str) -> Any:
+    target: Any = config
+    for name in path.split("."):
+        target = getattr(target, name)
+    return target
+
+
+def _masked(value: str) -> str:
+    """Keep what an operator needs of a URL (host, database) and nothing of a secret."""
+    parts = urlsplit(value)
+    if "://" not in value or not parts.hostname:
+        return '"***"'
+    at = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username or ''}:***@" if "@" in parts.netloc else ""
+    return _toml(urlunsplit((parts.scheme, user + at, parts.path, "", "")))
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return '""'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if value != int(value) else str(int(value))
+    if isinstance(value, tuple) and not isinstance(value, Endpoint):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

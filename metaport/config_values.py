@@ -1,0 +1,236 @@
+"""Readers of single configuration values: TOML value or environment text in, checked value out.
+
+Each reader takes what the file or the environment holds and returns the value of the tree, or
+raises `WrongValueError` with the rest of the sentence that the key and the value begin.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from metaport.language import Say
+
+Reader = Callable[[object], Any]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?")
+
+
+class WrongValueError(ValueError):
+    """Say what is wrong with a value, in both languages."""
+
+    def __init__(self, ko: str, en: str) -> None:
+        super().__init__(en)
+        self.say = Say(ko, en)
+
+
+class Endpoint(NamedTuple):
+    """Hold an address and, where it was given, a port."""
+
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host and self.port is not None else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise WrongValueError("글자가 아닙니다", "is not text")
+    return value
+
+
+def flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise WrongValueError("true 또는 false가 아닙니다", "is not true or false")
+
+
+def integer(value: object, low: int, high: int) -> int:
+    say = Say(f"정수가 아닙니다 ({low}–{high})", f"is not a whole number ({low}–{high})")
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise WrongValueError(*say)
+    try:
+        number = int(value)
+    except ValueError:
+        raise WrongValueError(*say) from None
+    if not low <= number <= high:
+        raise WrongValueError(f"{low}–{high} 범위를 벗어났습니다", f"is not within {low}–{high}")
+    return number
+
+
+def number(value: object, low: float, high: float) -> float:
+    say = Say(f"숫자가 아닙니다 ({low:g}–{high:g})", f"is not a number ({low:g}–{high:g})")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise WrongValueError(*say)
+    try:
+        result = float(value)
+    except ValueError:
+        raise WrongValueError(*say) from None
+    if not low <= result <= high:
+        raise WrongValueError(
+            f"{low:g}–{high:g} 범위를 벗어났습니다", f"is not within {low:g}–{high:g}"
+        )
+    return result
+
+
+def port(value: object) -> int:
+    try:
+        return integer(value, 1, 65535)
+    except WrongValueError:
+        raise WrongValueError("포트 번호가 아닙니다 (1–65535)", "is not a port (1–65535)") from None
+
+
+def won(value: object) -> Decimal:
+    """Read an amount of won; TOML floats are refused, money is never a float."""
+    say = Say("원 단위 금액이 아닙니다 (0 이상의 정수)", "is not an amount in whole won")
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise WrongValueError(*say)
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise WrongValueError(*say) from None
+    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
+        raise WrongValueError(*say)
+    return amount
+
+
+def host(value: object) -> str:
+    name = text(value).strip("[]")
+    if _address(name) is None and not _HOST.fullmatch(name):
+        raise WrongValueError("주소나 호스트 이름이 아닙니다", "is not an address or a host name")
+    return name
+
+
+def endpoint(value: object) -> Endpoint:
+    """Read `address[:port]`; an IPv6 address with a port stands in brackets."""
+    written = text(value)
+    bracketed = re.fullmatch(r"\[([^\]]+)\](?::(\d+))?", written)
+    plain = re.fullmatch(r"([^:\[\]]+):(\d+)", written)
+    match = bracketed or plain
+    address, port_text = (match[1], match[2]) if match else (written, None)
+    if _address(address) is None:
+        raise WrongValueError(
+            "IP 주소[:포트] 형식이 아닙니다 (예: 203.0.113.7:7882, [2001:db8::7]:7882)",
+            "is not address[:port] (e.g. 203.0.113.7:7882 or [2001:db8::7]:7882)",
+        )
+    return Endpoint(address, None if port_text is None else port(port_text))
+
+
+def network(value: object) -> Network:
+    try:
+        return ipaddress.ip_network(text(value), strict=False)
+    except ValueError:
+        raise WrongValueError(
+            "IP 주소나 대역이 아닙니다 (예: 10.0.0.0/8)",
+            "is not an IP address or network (e.g. 10.0.0.0/8)",
+        ) from None
+
+
+def origin(value: object) -> str:
+    """Read a web origin, lower-cased and without a trailing slash; `*` allows any."""
+    written = text(value)
+    if written == "*":
+        return written
+    parts = urlsplit(written)
+    bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if parts.scheme not in ("http", "https") or not parts.hostname or not bare or parts.username:
+        raise WrongValueError(
+            "웹 출처가 아닙니다 (예: https://space.example.kr)",
+            "is not a web origin (e.g. https://space.example.kr)",
+        )
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def path(value: object) -> Path:
+    """Read a path; a relative one counts from the working directory, `~` is the home."""
+    written = text(value)
+    if not written or "\0" in written:
+        raise WrongValueError("경로가 아닙니다", "is not a path")
+    return Path(written).expanduser().absolute()
+
+
+def zone(value: object) -> str:
+    name = text(value)
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise WrongValueError(
+            "시간대 이름이 아닙니다 (예: Asia/Seoul)", "is not a time zone (e.g. Asia/Seoul)"
+        ) from None
+    return name
+
+
+def secret(value: object) -> str:
+    """Read a signing secret; RFC 7518 section 3.2 asks HS256 for 32 bytes or more."""
+    written = text(value)
+    if len(written.encode()) < 32:
+        raise WrongValueError("32바이트 이상이어야 합니다", "must be at least 32 bytes long")
+    return written
+
+
+def _url(value: object, schemes: tuple[str, ...]) -> str:
+    written = text(value)
+    if written.partition("://")[0] not in schemes or "://" not in written:
+        names = ", ".join(f"{scheme}://" for scheme in schemes)
+        raise WrongValueError(f"{names} 주소가 아닙니다", f"is not a {names} URL")
+    return written
+
+
+def _choice(value: object, choices: tuple[str, ...]) -> str:
+    written = text(value)
+    if written not in choices:
+        raise WrongValueError(
+            f"{', '.join(choices)} 중 하나가 아닙니다", f"is none of {', '.join(choices)}"
+        )
+    return written
+
+
+def _list(value: object, item: Reader) -> tuple[Any, ...]:
+    """Read a TOML array, or a text separated by commas as the environment has it."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list):
+        raise WrongValueError("목록이 아닙니다", "is not a list")
+    return tuple(item(entry) for entry in value)
+
+
+def url(*schemes: str) -> Reader:
+    return partial(_url, schemes=schemes)
+
+
+def choice(*choices: str) -> Reader:
+    return partial(_choice, choices=choices)
+
+
+def list_of(item: Reader) -> Reader:
+    return partial(_list, item=item)
+
+
+def whole(low: int, high: int) -> Reader:
+    return partial(integer, low=low, high=high)
+
+
+def real(low: float, high: float) -> Reader:
+    return partial(number, low=low, high=high)
+
+
+def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(value)
+    except ValueError:
+        return None
