@@ -1,9 +1,7 @@
 """Cumulative totals of this boot, by meter, subject and window."""
 
-from __future__ import annotations
-
-from .events import Subject, UsageRow
-from .windows import WINDOW_S, seconds_by_window, window_start
+from metering.events import Subject, UsageRow
+from metering.windows import WINDOW_S, seconds_by_window, window_start
 
 
 class Counters:
@@ -43,14 +41,16 @@ class Counters:
             self._add(meter, subject, start_s, seconds)
 
     def _add(self, meter: str, subject: Subject, start_s: int, quantity: int) -> None:
-        boot = self.boot
-        if start_s + WINDOW_S <= self._pruned_before_s:
-            # The total of this window has been forgotten. Counting on under the same identity
-            # would restart below what was written, and the greatest would win: a loss.
-            boot = f"{boot}.{self._prunes}"
-        key = (boot, meter, subject, start_s)
+        key = self._key(meter, subject, start_s)
         self._totals[key] = self._totals.get(key, 0) + quantity
         self._changed.add(key)
+
+    def _key(self, meter: str, subject: Subject, start_s: int) -> tuple[str, str, Subject, int]:
+        if start_s >= self._pruned_before_s:
+            return self.boot, meter, subject, start_s
+        # The total of this window has been forgotten. Counting on under the same identity would
+        # restart below what was written, and the greatest would win: a loss.
+        return f"{self.boot}.{self._prunes}", meter, subject, start_s
 
     def drain(self) -> list[UsageRow]:
         """Return the totals that changed since the last drain, as rows."""
@@ -70,11 +70,19 @@ class Counters:
             if (row.boot, row.meter, row.subject, row.window_start_s) in self._totals
         )
 
-    def retract(self, meter: str, subject: Subject, at_s: int, quantity: int) -> None:
-        """Take back what `add` just counted and no `drain` that was written down has returned."""
-        key = (self.boot, meter, subject, window_start(at_s))
-        self._totals[key] -= quantity
-        if self._totals[key] <= 0:
+    def retract(self, meter: str, subject: Subject, at_s: int, quantity: int = 1) -> None:
+        """Take back what `add` has counted, because it did not happen after all.
+
+        Only for what was never written down: a ledger keeps the greatest total it has seen.
+        """
+        if quantity == 0:
+            return
+        key = self._key(meter, subject, window_start(at_s))
+        left = self._totals.get(key, 0) - quantity
+        if left < 0:
+            raise ValueError(f"{quantity} of {meter} were never counted")
+        self._totals[key] = left
+        if left == 0:
             del self._totals[key]
             self._changed.discard(key)
 
@@ -82,14 +90,17 @@ class Counters:
         """Forget drained totals of windows that ended before `before_s`.
 
         What still arrives for such a window is counted under an identity of its own and adds to
-        what has been written.
+        what has been written. Costs nothing until `before_s` passes the next border of windows.
         """
+        border_s = window_start(before_s)
+        if border_s <= self._pruned_before_s:
+            return
         forgotten = [
             key
             for key in self._totals
-            if key[3] + WINDOW_S <= before_s and key not in self._changed
+            if key[3] + WINDOW_S <= border_s and key not in self._changed
         ]
         for key in forgotten:
             del self._totals[key]
-        self._pruned_before_s = max(self._pruned_before_s, before_s)
+        self._pruned_before_s = border_s
         self._prunes += 1

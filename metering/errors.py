@@ -7,14 +7,12 @@ MeteringError
 └── LedgerUnavailable   the ledger cannot be reached; try again later
 """
 
-from __future__ import annotations
-
 
 class MeteringError(Exception):
     """Base of everything metering raises on purpose."""
 
 
-class PeriodError(MeteringError):
+class PeriodError(MeteringError, ValueError):
     """A month, a date or a zone that cannot be read."""
 
 

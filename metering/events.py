@@ -1,7 +1,5 @@
 """What is counted about whom, and how it is written down."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

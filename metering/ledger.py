@@ -1,11 +1,9 @@
 """The ledger: where counts are kept and added up. The port, and the one in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from .events import Checkpoint, Subject, UsageRow
+from metering.events import Checkpoint, Subject, UsageRow
 
 # The largest integer both SQLite and PostgreSQL keep; 8 exabytes of traffic in one window.
 LARGEST_QUANTITY = 2**63 - 1

@@ -1,12 +1,10 @@
 """The meters: fixed names, their units, and what each one means in one sentence."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .units import Unit
+from metering.units import Unit
 
 
 class Service(enum.StrEnum):
@@ -80,7 +78,7 @@ def _video(name: str, label: str, bound_ko: str, bound_en: str) -> Meter:
         name,
         Service.VIDEO,
         Unit.SECOND,
-        f"영상 참여 시간 {label}",
+        f"비디오 참여 시간 {label}",
         f"Video participation, {label}",
         "참여자에게 영상이 하나 이상 전달된 초의 수로, 그때 전달된 모든 영상의 화소 수 합이 "
         f"{bound_ko}인 경우이다.",

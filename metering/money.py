@@ -1,7 +1,5 @@
 """Money: exact decimals, and the one place where they are rounded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -20,10 +18,16 @@ class Currency:
     decimals: int
     name_ko: str
     name_en: str
+    coin_ko: str
+    coin_en: str
 
     def name(self, lang: str) -> str:
         """Name the currency in `lang`, as it stands in a column's heading."""
         return self.name_ko if lang == "ko" else self.name_en
+
+    def coin(self, lang: str) -> str:
+        """Name the smallest coin in `lang`."""
+        return self.coin_ko if lang == "ko" else self.coin_en
 
     def round(self, amount: Decimal, finer_decimals: int = 0) -> Decimal:
         """Round to the smallest coin, or decimals finer; a half away from zero (half up)."""
@@ -34,10 +38,10 @@ CURRENCIES: Mapping[str, Currency] = MappingProxyType(
     {
         currency.code: currency
         for currency in (
-            Currency("KRW", 0, "원", "KRW"),
-            Currency("JPY", 0, "엔", "JPY"),
-            Currency("USD", 2, "달러", "USD"),
-            Currency("EUR", 2, "유로", "EUR"),
+            Currency("KRW", 0, "원", "KRW", "1원", "the won"),
+            Currency("JPY", 0, "엔", "JPY", "1엔", "the yen"),
+            Currency("USD", 2, "달러", "USD", "1센트", "the cent"),
+            Currency("EUR", 2, "유로", "EUR", "1센트", "the cent"),
         )
     }
 )

@@ -6,8 +6,6 @@ force from the first second of its day, in the zone of the report, until the nex
 `pricebook.default.toml` is one, explained.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,14 +19,14 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .errors import PriceBookError, PriceMissing
-from .meters import METERS
-from .money import CURRENCIES, EXACT, Currency
-from .rating import PriceModel
-from .rating.graduated import Graduated, Tier
-from .rating.per_unit import PerUnit
-from .units import Unit
-from .windows import Period, day_start
+from metering.errors import PriceBookError, PriceMissing
+from metering.meters import METERS
+from metering.money import CURRENCIES, EXACT, Currency
+from metering.rating import PriceModel
+from metering.rating.graduated import Graduated, Tier
+from metering.rating.per_unit import PerUnit
+from metering.units import Unit
+from metering.windows import Period, day_start
 
 DEFAULT = "pricebook.default.toml"
 

@@ -13,86 +13,22 @@ Tiers count from the first unit of the month: a price change inside the month be
 the new prices but gives no second free allowance.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+import json
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+from types import MappingProxyType
 
-from .ledger import Ledger
-from .meters import METERS
-from .money import EXACT, Currency, plain
-from .pricebook import Per, PriceBook, Version
-from .windows import Period, month_period, open_zone
+from metering.ledger import Ledger
+from metering.meters import METERS
+from metering.money import EXACT
+from metering.pricebook import PriceBook, Version
+from metering.report_csv import render_csv
+from metering.report_html import render_html
+from metering.report_text import render_text
+from metering.statement import Line, LineId, Report
+from metering.windows import month_period, open_zone
 
-
-class LineId(NamedTuple):
-    """The identity of a line within its month."""
-
-    meter: str
-    effective: date
-    tier: int
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A quantity at one unit price. `since` is set where a price change begins the line."""
-
-    id: LineId
-    quantity: int
-    unit_price: Decimal
-    amount: Decimal
-    per: Per
-    since: date | None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A month's statement. `as_of_s` is the second up to which its figures are known."""
-
-    month: str
-    zone: ZoneInfo
-    period: Period
-    currency: Currency
-    vat_percent: Decimal
-    complete: bool
-    as_of_s: int | None
-    lines: tuple[Line, ...]
-    subtotal: Decimal
-    vat: Decimal
-    total: Decimal
-
-    def as_of(self) -> str | None:
-        """Write the second up to which the figures are known as ISO 8601 in the report's zone."""
-        if self.as_of_s is None:
-            return None
-        return datetime.fromtimestamp(self.as_of_s, self.zone).isoformat()
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the statement in the shape the public interface fixes."""
-        return {
-            "month": self.month,
-            "zone": self.zone.key,
-            "currency": self.currency.code,
-            "complete": self.complete,
-            "as_of": self.as_of(),
-            "lines": [
-                {
-                    "meter": line.id.meter,
-                    "unit": METERS[line.id.meter].unit.value,
-                    "quantity": line.quantity,
-                    "unit_price": plain(line.unit_price),
-                    "amount": f"{line.amount:f}",
-                }
-                for line in self.lines
-            ],
-            "subtotal": f"{self.subtotal:f}",
-            "vat": f"{self.vat:f}",
-            "total": f"{self.total:f}",
-        }
+__all__ = ["RENDERERS", "Line", "LineId", "Report", "build_report", "rate_month", "render_json"]
 
 
 async def build_report(
@@ -160,7 +96,19 @@ def _rate_meter(
                     ),
                     per=price.per,
                     since=version.effective if number else None,
+                    tiered=price.model.tiers_count > 1,
                 )
             )
         already += quantity
     return lines
+
+
+def render_json(report: Report, _lang: str = "en") -> str:
+    """Write a statement as JSON; it has no words, so every language gets the same bytes."""
+    return json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n"
+
+
+# Every form of a statement: a function of the report and of the language, ko or en.
+RENDERERS: Mapping[str, Callable[[Report, str], str]] = MappingProxyType(
+    {"text": render_text, "json": render_json, "csv": render_csv, "html": render_html}
+)

@@ -1,7 +1,5 @@
 """The three things that are counted. Always whole: never minutes, never fractions."""
 
-from __future__ import annotations
-
 import enum
 
 

@@ -1,18 +1,16 @@
 """What one user's presence has cost so far: for the demonstration page, not for a statement."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .ledger import Ledger
-from .meters import METERS
-from .money import EXACT, Currency
-from .pricebook import PriceBook
-from .windows import Period, open_zone, window_end, window_start
+from metering.ledger import Ledger
+from metering.meters import METERS
+from metering.money import EXACT, Currency
+from metering.pricebook import PriceBook
+from metering.windows import Period, open_zone, window_end, window_start
 
 # A visit costs a few won: two decimals more than a statement, or most of its lines would say 0.
 FINER_DECIMALS = 2

@@ -5,15 +5,13 @@ fall on borders of windows in every zone in use today, because their offsets are
 15 minutes; so a month is a sum of whole windows wherever it is read.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, time
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from .errors import PeriodError
+from metering.errors import PeriodError
 
 # 15 minutes: the finest step of any zone's offset today (Nepal +05:45, Chatham +12:45).
 WINDOW_S = 900

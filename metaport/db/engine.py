@@ -1,7 +1,5 @@
 """Open a database: driver, pragmas, and the schema created where it is missing."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from .errors import DatabaseUnavailable, SchemaTooNew
-from .schema import VERSION, metadata, schema_version
+from metaport.db.errors import DatabaseUnavailable, SchemaTooNew
+from metaport.db.schema import VERSION, metadata, schema_version
 
 # What the drivers raise when a server is away, full or refusing; asyncpg's own come through
 # unwrapped while a connection is being made, as do those of the operating system.

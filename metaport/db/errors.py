@@ -5,8 +5,6 @@ DatabaseError
 └── SchemaTooNew          written by a later version of this program
 """
 
-from __future__ import annotations
-
 
 class DatabaseError(Exception):
     """Base of everything the database layer raises on purpose."""

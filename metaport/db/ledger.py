@@ -1,7 +1,5 @@
 """The ledger on SQL: one statement for SQLite and PostgreSQL alike."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,16 +8,23 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from metaport.db.engine import DRIVER_ERRORS, open_engine
+from metaport.db.schema import reader_checkpoint, usage_window
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint, Subject, UsageRow
 from metering.ledger import refuse_unwritable
 
-from .engine import DRIVER_ERRORS
-from .schema import reader_checkpoint, usage_window
+
+async def open_ledger(url: str) -> "SqlLedger":
+    """Open the ledger in the SQLite or PostgreSQL database at `url`; close it at the end.
+
+    Raises DatabaseUnavailable, SchemaTooNew.
+    """
+    return SqlLedger(await open_engine(url))
 
 
 class SqlLedger:
-    """`metering.ledger.Ledger` on an engine of `engine.open_engine`; its owner disposes of it."""
+    """`metering.ledger.Ledger` on an engine of `engine.open_engine`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -77,6 +82,10 @@ class SqlLedger:
                     query.group_by(*keys)
                 )
             }
+
+    async def close(self) -> None:
+        """Give the connections back; the ledger cannot be used afterwards."""
+        await self._engine.dispose()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:

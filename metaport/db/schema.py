@@ -1,7 +1,5 @@
 """Tables, with what they hold said in Korean and English in the database itself."""
 
-from __future__ import annotations
-
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
 
 # Raised with every change below; `engine.open_engine` refuses a database that is ahead of it.

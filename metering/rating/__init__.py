@@ -8,8 +8,6 @@
 rating it at once.** Not supported yet: volume and package prices, minimum charges, discounts.
 """
 
-from __future__ import annotations
-
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -23,7 +21,11 @@ class Portion(NamedTuple):
 
 
 class PriceModel(Protocol):
-    """A way to price whole units of a meter; prices are per unit."""
+    """A way to price whole units of a meter; prices are for one unit."""
+
+    @property
+    def tiers_count(self) -> int:
+        """How many unit prices there are."""
 
     def rate(self, quantity: int, already: int = 0) -> list[Portion]:
         """Cut `quantity` units, of which `already` came before in the month, into portions.

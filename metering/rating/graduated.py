@@ -4,12 +4,10 @@ The first thousand stay at the first price however many follow, so that an amoun
 the border of a tier. A free allowance is a first tier at 0.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from decimal import Decimal
 
-from . import Portion
+from metering.rating import Portion
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +23,11 @@ class Graduated:
     """Tiers in rising order; the last one is open, and only it is."""
 
     tiers: tuple[Tier, ...]
+
+    @property
+    def tiers_count(self) -> int:
+        """Return how many tiers there are."""
+        return len(self.tiers)
 
     def rate(self, quantity: int, already: int = 0) -> list[Portion]:
         """Fill the tiers from where `already` units have filled them."""

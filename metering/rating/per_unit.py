@@ -1,11 +1,9 @@
 """Every unit costs the same."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from decimal import Decimal
 
-from . import Portion
+from metering.rating import Portion
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +11,11 @@ class PerUnit:
     """One price for every unit."""
 
     unit_price: Decimal
+
+    @property
+    def tiers_count(self) -> int:
+        """Return 1."""
+        return 1
 
     def rate(self, quantity: int, already: int = 0) -> list[Portion]:
         """Return the quantity as one portion."""

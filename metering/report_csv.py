@@ -1,0 +1,68 @@
+"""A statement for a spreadsheet: every line, then the three sums, in raw units."""
+
+import csv
+import io
+
+from metering.meters import METERS
+from metering.money import plain
+from metering.statement import Report
+from metering.statement_table import title_of
+from metering.statement_words import words
+
+# Spreadsheets on Korean desktops take a file without it for CP949 and show nonsense.
+BYTE_ORDER_MARK = "\ufeff"
+
+COLUMNS = (
+    "kind",
+    "month",
+    "zone",
+    "meter",
+    "title",
+    "prices_of",
+    "tier",
+    "quantity",
+    "unit",
+    "unit_price",
+    "amount",
+    "currency",
+    "complete",
+    "as_of",
+)
+
+
+def render_csv(report: Report, lang: str) -> str:
+    """Write a statement as comma-separated values (RFC 4180); only the titles are in `lang`."""
+    said = words(lang)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\r\n")
+    writer.writeheader()
+    every = {
+        "month": report.month,
+        "zone": report.zone.key,
+        "currency": report.currency.code,
+        "complete": str(report.complete).lower(),
+        "as_of": report.as_of() or "",
+    }
+    for line in report.lines:
+        writer.writerow(
+            every
+            | {
+                "kind": "line",
+                "meter": line.id.meter,
+                "title": title_of(line, said),
+                "prices_of": line.id.effective.isoformat(),
+                "tier": line.id.tier + 1,
+                "quantity": line.quantity,
+                "unit": METERS[line.id.meter].unit.value,
+                "unit_price": plain(line.unit_price),
+                "amount": f"{line.amount:f}",
+            }
+        )
+    vat_title = said.vat.format(percent=plain(report.vat_percent))
+    for kind, title, amount in (
+        ("subtotal", said.subtotal, report.subtotal),
+        ("vat", vat_title, report.vat),
+        ("total", said.total, report.total),
+    ):
+        writer.writerow(every | {"kind": kind, "title": title, "amount": f"{amount:f}"})
+    return BYTE_ORDER_MARK + file.getvalue()

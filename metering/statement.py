@@ -1,0 +1,82 @@
+"""A month's statement as plain values: what every form of it is written from."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from metering.meters import METERS
+from metering.money import Currency, plain
+from metering.pricebook import Per
+from metering.windows import Period
+
+
+class LineId(NamedTuple):
+    """The identity of a line within its month."""
+
+    meter: str
+    effective: date
+    tier: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A quantity at one unit price.
+
+    `since` is set where a price change begins the line, `tiered` where its meter has tiers.
+    """
+
+    id: LineId
+    quantity: int
+    unit_price: Decimal
+    amount: Decimal
+    per: Per
+    since: date | None
+    tiered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A month's statement. `as_of_s` is the second up to which its figures are known."""
+
+    month: str
+    zone: ZoneInfo
+    period: Period
+    currency: Currency
+    vat_percent: Decimal
+    complete: bool
+    as_of_s: int | None
+    lines: tuple[Line, ...]
+    subtotal: Decimal
+    vat: Decimal
+    total: Decimal
+
+    def as_of(self) -> str | None:
+        """Write the second up to which the figures are known as ISO 8601 in the report's zone."""
+        if self.as_of_s is None:
+            return None
+        return datetime.fromtimestamp(self.as_of_s, self.zone).isoformat()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the statement in the shape the public interface fixes."""
+        return {
+            "month": self.month,
+            "zone": self.zone.key,
+            "currency": self.currency.code,
+            "complete": self.complete,
+            "as_of": self.as_of(),
+            "lines": [
+                {
+                    "meter": line.id.meter,
+                    "unit": METERS[line.id.meter].unit.value,
+                    "quantity": line.quantity,
+                    "unit_price": plain(line.unit_price),
+                    "amount": f"{line.amount:f}",
+                }
+                for line in self.lines
+            ],
+            "subtotal": f"{self.subtotal:f}",
+            "vat": f"{self.vat:f}",
+            "total": f"{self.total:f}",
+        }

@@ -1,0 +1,130 @@
+"""The words of a statement in Korean and English."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from metering.meters import Service
+from metering.units import Unit
+
+LANGUAGES = ("ko", "en")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Everything a statement says in one language."""
+
+    lang: str
+    title: str
+    month: str
+    period: str
+    until: str
+    as_of: str
+    nobody_reported: str
+    state: str
+    complete: str
+    provisional: str
+    meter: str
+    quantity: str
+    unit: str
+    unit_price: str
+    amount: str
+    subtotal: str
+    vat: str
+    total: str
+    since: str
+    tier: str
+    not_an_invoice: str
+    rounding: str
+    definitions: str
+    price: str
+    services: MappingProxyType[Service, str]
+    units: MappingProxyType[Unit, str]
+    per: MappingProxyType[str, str]
+
+
+KOREAN = Words(
+    lang="ko",
+    title="사용량 및 금액 명세서",
+    month="{year}년 {month}월",
+    period="대상 기간",
+    until="{start} ~ {end} (끝 시각 제외, {zone})",
+    as_of="집계 기준",
+    nobody_reported="측정 없음",
+    state="상태",
+    complete="집계 완료",
+    provisional="잠정: 이 달의 집계가 아직 끝나지 않음",
+    meter="항목",
+    quantity="수량",
+    unit="단위",
+    unit_price="단가({currency})",
+    amount="금액({currency})",
+    subtotal="공급가액",
+    vat="부가가치세 {percent} %",
+    total="합계",
+    since="{day}부터",
+    tier="{number}구간",
+    not_an_invoice="이 명세서는 사용량을 단가로 환산한 것이며 청구서가 아닙니다.",
+    rounding=(
+        "금액은 줄마다 수량 × 단가를 {coin}까지 반올림한 것이고, 공급가액은 그 금액들의 합입니다. "
+        "부가가치세는 공급가액에서 한 번만 반올림하며, 공급가액 + 부가가치세 = 합계입니다."
+    ),
+    definitions="항목의 뜻과 단가",
+    price="{price}{currency} / {per}",
+    services=MappingProxyType(
+        {
+            Service.TEXT: "텍스트 채팅",
+            Service.VOICE: "음성 채팅",
+            Service.VIDEO: "비디오 채팅",
+            Service.TRAFFIC: "미디어 전송량",
+        }
+    ),
+    units=MappingProxyType({Unit.MESSAGE: "건", Unit.SECOND: "초", Unit.BYTE: "GB"}),
+    per=MappingProxyType(
+        {"message": "건", "second": "초", "minute": "분", "hour": "시간", "byte": "바이트"}
+    ),
+)
+
+ENGLISH = Words(
+    lang="en",
+    title="Statement of usage and cost",
+    month="{year}-{month:02}",
+    period="Period",
+    until="{start} to {end} (end excluded, {zone})",
+    as_of="Figures as of",
+    nobody_reported="not measured",
+    state="State",
+    complete="complete",
+    provisional="provisional: the count of this month is not finished",
+    meter="Meter",
+    quantity="Quantity",
+    unit="Unit",
+    unit_price="Unit price ({currency})",
+    amount="Amount ({currency})",
+    subtotal="Subtotal",
+    vat="VAT {percent} %",
+    total="Total",
+    since="from {day}",
+    tier="tier {number}",
+    not_an_invoice="This statement values usage at unit prices. It is not an invoice.",
+    rounding=(
+        "Each amount is quantity × unit price, rounded half up to {coin}; the subtotal is the sum "
+        "of those amounts. VAT is rounded once, on the subtotal; subtotal + VAT = total."
+    ),
+    definitions="What the meters mean and cost",
+    price="{currency} {price} / {per}",
+    services=MappingProxyType(
+        {
+            Service.TEXT: "Text chat",
+            Service.VOICE: "Voice chat",
+            Service.VIDEO: "Video chat",
+            Service.TRAFFIC: "Media traffic",
+        }
+    ),
+    units=MappingProxyType({Unit.MESSAGE: "message", Unit.SECOND: "second", Unit.BYTE: "GB"}),
+    per=MappingProxyType({}),
+)
+
+
+def words(lang: str) -> Words:
+    """Return the words of `lang`: Korean for ko, English for anything else."""
+    return KOREAN if lang == "ko" else ENGLISH
