@@ -176,8 +176,7 @@ def serve(
 ) -> int:
     """Run one server process until SIGTERM or SIGINT, then let it drain.
 
-    A supervised process leaves SIGINT to its supervisor, which a terminal's Ctrl-C reaches too,
-    and ends at once when the supervisor is gone.
+    A supervised process ends at once when its supervisor is gone.
     """
     import uvloop
 
@@ -190,7 +189,7 @@ def serve(
 
         end_with_supervisor()
     try:
-        uvloop.run(_until_stopped(config, entry, supervised))
+        uvloop.run(_until_stopped(config, entry))
     except OSError as error:
         from metaport.preflight import blame
 
@@ -205,7 +204,7 @@ def serve(
     return DONE
 
 
-async def _until_stopped(config: Config, entry: Serve, supervised: bool) -> None:
+async def _until_stopped(config: Config, entry: Serve) -> None:
     import signal
 
     from metaport import logs
@@ -214,7 +213,7 @@ async def _until_stopped(config: Config, entry: Serve, supervised: bool) -> None
     stop = asyncio.Event()
     logs.watch(loop)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, (lambda: None) if supervised else stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
     await entry(config, stop)
 
 

@@ -68,20 +68,24 @@ class Data:
 
 @dataclass(frozen=True)
 class Chat:
-    """Text: who may come in, and what one connection may ask for."""
+    """Text: who may come in, and what one connection may ask for (see `chatd.limits.Limits`)."""
 
     guests: bool = field(default=True, metadata=_by(read.flag))
     body_bytes: int = field(default=16_384, metadata=_by(read.whole(64, 1_048_576)))
-    frame_bytes: int = field(default=262_144, metadata=_by(read.whole(1_024, 16_777_216)))
+    frame_bytes: int = field(default=131_072, metadata=_by(read.whole(1_024, 16_777_216)))
+    send_per_s: float = field(default=20.0, metadata=_by(read.real(0.01, 1_000_000)))
+    send_burst: float = field(default=40.0, metadata=_by(read.real(1, 1_000_000)))
+    join_per_s: float = field(default=10.0, metadata=_by(read.real(0.01, 1_000_000)))
+    join_burst: float = field(default=100.0, metadata=_by(read.real(1, 1_000_000)))
+    frame_per_s: float = field(default=100.0, metadata=_by(read.real(0.01, 1_000_000)))
+    frame_burst: float = field(default=300.0, metadata=_by(read.real(1, 1_000_000)))
     rooms: int = field(default=100, metadata=_by(read.whole(1, 100_000)))
-    send_per_s: float = field(default=20.0, metadata=_by(read.real(0.01, 100_000)))
-    send_burst: int = field(default=40, metadata=_by(read.whole(1, 100_000)))
-    join_per_s: float = field(default=10.0, metadata=_by(read.real(0.01, 100_000)))
-    join_burst: int = field(default=50, metadata=_by(read.whole(1, 100_000)))
-    queue_bytes: int = field(default=1_048_576, metadata=_by(read.whole(65_536, 1_073_741_824)))
+    connections: int = field(default=20_000, metadata=_by(read.whole(1, 1_000_000)))
+    outbox_bytes: int = field(default=1_048_576, metadata=_by(read.whole(65_536, 1_073_741_824)))
     presence_members: int = field(default=200, metadata=_by(read.whole(0, 100_000)))
-    ping_s: float = field(default=25.0, metadata=_by(read.real(1, 60)))
+    history: int = field(default=1_000, metadata=_by(read.whole(0, 1_000)))
     hello_timeout_s: float = field(default=10.0, metadata=_by(read.real(0.1, 300)))
+    ping_s: float = field(default=25.0, metadata=_by(read.real(1, 60)))
 
 
 @dataclass(frozen=True)
