@@ -1,0 +1,147 @@
+import { Account } from "./account.js";
+import { Connection } from "./connection.js";
+import { Devices } from "./devices.js";
+import { browserEnvironment } from "./environment.js";
+import { Emitter } from "./events.js";
+import { Interruptions } from "./interruptions.js";
+import { Playback } from "./playback.js";
+import { Room } from "./room.js";
+
+export { Account } from "./account.js";
+export { Devices } from "./devices.js";
+export { browserEnvironment } from "./environment.js";
+export { MetaportError } from "./errors.js";
+export { Emitter } from "./events.js";
+export { Message } from "./message.js";
+export { MicrophoneTest } from "./microphone.js";
+
+// After a change of network the old connection is dead more often than not.
+const SUSPECT_MS = 2_500;
+
+/**
+ * A client of one Metaport Chat server.
+ *
+ * 1. `connection` holds one WebSocket and brings it back when it breaks.
+ * 2. Each `Room` catches up from the last offset it saw and sends again what was not acknowledged.
+ * 3. Each room's `media` claims its place again, or takes a new one.
+ *
+ * **What `message` events deliver is in the room's order, each message once, without holes; where
+ * that became impossible, a `gap` event says so.** Not supported: more than one server, end-to-end
+ * encryption.
+ *
+ * Events: `state` ({state, error, retryAtMs}), `complaint` (an error no request caused).
+ */
+export class Metaport extends Emitter {
+  /**
+   * @param {object} [options]
+   * @param {string} [options.server] origin of the server; default: the page's own
+   * @param {string} [options.name] enter as a guest of this name
+   * @param {import("./connection.js").TokenSource} [options.token] a token of your own backend,
+   *   or a function that fetches one (its argument: the last one was refused)
+   * @param {Account} [options.account] one that has signed in already
+   * @param {Partial<import("./environment.js").Environment>} [options.environment]
+   */
+  constructor({ server = globalThis.location?.origin, name, token, account, environment } = {}) {
+    super();
+    this.#environment = browserEnvironment(environment);
+    /** The account behind this client; `null` with a `token` of your own. @type {Account | null} */
+    this.account = token ? null : (account ?? new Account(server, this.#environment));
+    this.#guestName = name;
+    this.devices = new Devices(this.#environment);
+    this.playback = new Playback({ environment: this.#environment, devices: this.devices });
+    this.connection = new Connection({
+      url: `${server.replace(/^http/, "ws").replace(/\/$/, "")}/ws`,
+      token: token ?? ((fresh) => this.#accountToken(fresh)),
+      environment: this.#environment,
+    });
+    /** Rooms by name, left ones included. @type {Map<string, Room>} */
+    this.rooms = new Map();
+    this.#listen();
+  }
+
+  #environment;
+  #guestName;
+  /** @type {Interruptions | null} */
+  #interruptions = null;
+
+  get state() {
+    return this.connection.state;
+  }
+
+  get user() {
+    return this.connection.user;
+  }
+
+  /** Connect and stay connected; `join` does it by itself. */
+  async connect() {
+    this.#interruptions ??= this.#watch();
+    await this.connection.connect();
+  }
+
+  /**
+   * Join a room.
+   *
+   * @param {string} name
+   * @param {{history?: number, presence?: boolean}} [wishes] how many past messages to begin with
+   *   (50); whether to know who is there (yes)
+   * @returns {Promise<Room>}
+   */
+  async join(name, wishes) {
+    await this.connect();
+    const room = this.room(name);
+    await room.join(wishes);
+    return room;
+  }
+
+  /**
+   * Return a room without joining it, to listen before the first message comes.
+   *
+   * @param {string} name
+   * @returns {Room}
+   */
+  room(name) {
+    const known = this.rooms.get(name);
+    if (known) return known;
+    const { connection, devices } = this;
+    const room = new Room({ name, connection, devices, environment: this.#environment });
+    this.rooms.set(name, room);
+    return room;
+  }
+
+  /** Leave everything and close the connection. */
+  async close() {
+    this.#interruptions?.stop();
+    this.#interruptions = null;
+    const leaving = [...this.rooms.values()].map((room) => room.leave().catch(() => {}));
+    await Promise.all(leaving);
+    this.connection.close();
+  }
+
+  async #accountToken(fresh) {
+    const account = /** @type {Account} */ (this.account);
+    if (account.user === null && this.#guestName) await account.enterAsGuest(this.#guestName);
+    return account.token(fresh);
+  }
+
+  #listen() {
+    this.connection.on("state", (change) => this.emit("state", change));
+    this.connection.on("complaint", (error) => this.emit("complaint", error));
+    this.connection.on("frame", (frame) => this.rooms.get(frame.room)?.receive(frame));
+    this.connection.on("open", () => this.rooms.forEach((room) => room.resume()));
+    this.connection.on("lost", () => this.rooms.forEach((room) => room.suspend()));
+  }
+
+  #watch() {
+    const interruptions = new Interruptions(this.#environment);
+    interruptions.on("awake", () => {
+      this.connection.probe();
+      this.playback.resume();
+      this.rooms.forEach((room) => room.media.awake());
+    });
+    interruptions.on("network", () => {
+      this.connection.probe(SUSPECT_MS);
+      this.rooms.forEach((room) => room.media.networkChanged());
+    });
+    return interruptions;
+  }
+}

@@ -1,0 +1,276 @@
+import { MetaportError } from "./errors.js";
+import { Emitter } from "./events.js";
+import { Media } from "./media.js";
+import { Message } from "./message.js";
+import { Outgoing } from "./outgoing.js";
+import { Timeline } from "./timeline.js";
+
+const REJOIN_MS = 2_000;
+
+/** @typedef {"idle" | "joining" | "joined" | "left"} RoomState */
+/** @typedef {{user: string, name: string}} Member */
+
+/**
+ * One room: its messages in order without holes, its members, its media.
+ *
+ * Events: `message` ({message, origin: "live" | "recovered" | "history"}) for each message once, in
+ * order, one's own included; `outgoing` (message) when one of our own appears or changes state;
+ * `gap` ({missing}) when messages were lost for good; `members`; `state`; `error`.
+ */
+export class Room extends Emitter {
+  /**
+   * @param {{name: string, connection: import("./connection.js").Connection,
+   *   devices: import("./devices.js").Devices,
+   *   environment: import("./environment.js").Environment}} options
+   */
+  constructor({ name, connection, devices, environment }) {
+    super();
+    this.name = name;
+    this.#connection = connection;
+    this.#environment = environment;
+    /** @type {RoomState} */
+    this.state = "idle";
+    /** @type {string | null} */
+    this.epoch = null;
+    this.offset = 0;
+    /** Who is here, by user id; empty where the room is too big to say. @type {Map<string, Member>} */
+    this.members = new Map();
+    /** How many are here, as the server last said. @type {number | null} */
+    this.count = null;
+    this.#timeline = new Timeline();
+    this.#outgoing = new Outgoing({
+      connection,
+      room: name,
+      environment,
+      ready: () => this.state === "joined",
+      settled: (message, reply) => this.#acknowledged(message, reply),
+      concluded: (message) => this.emit("outgoing", message),
+    });
+    this.media = new Media({ room: this, connection, devices, environment });
+  }
+
+  #connection;
+  #environment;
+  #timeline;
+  #outgoing;
+  #history = 0;
+  #presence = false;
+  #rejoinTimer = null;
+  /** Counts attempts to join, so that the reply to an overtaken one is ignored. */
+  #attempt = 0;
+
+  /** Messages in order; those on their way last. @returns {readonly Message[]} */
+  get messages() {
+    return this.#timeline.messages;
+  }
+
+  /**
+   * Join, or join again with other wishes.
+   *
+   * @param {{history?: number, presence?: boolean}} [wishes] how many past messages to begin with
+   */
+  async join({ history = 50, presence = true } = {}) {
+    this.#history = history;
+    this.#presence = presence;
+    await this.#join(false);
+    // The connection was lost meanwhile: it comes back by itself, and so does the room.
+    while (this.state === "joining") await this.next("state");
+  }
+
+  /** Leave; what is still on its way is sent when the room is joined again. */
+  async leave() {
+    this.#attempt += 1;
+    this.#environment.clearTimeout(this.#rejoinTimer);
+    const here = this.state === "joined" || this.state === "joining";
+    await this.media.leave();
+    this.#become("left");
+    if (here && this.#connection.state === "connected") {
+      await this.#connection.request({ t: "leave", room: this.name });
+    }
+  }
+
+  /**
+   * Send a message.
+   *
+   * @param {any} body a string, or a map of JSON values
+   * @returns {Message} in state `sending`; `outgoing` tells what becomes of it
+   */
+  send(body) {
+    const message = this.#outgoing.add(body);
+    this.#timeline.append(message);
+    this.emit("outgoing", message);
+    return message;
+  }
+
+  /** Send a failed message again. @param {Message} message */
+  retry(message) {
+    if (message.state !== "failed") return;
+    this.#timeline.remove(message);
+    this.#timeline.append(message);
+    this.#outgoing.retry(message);
+    this.emit("outgoing", message);
+  }
+
+  /** Forget a failed message. @param {Message} message */
+  discard(message) {
+    if (message.state !== "failed") return;
+    this.#timeline.remove(message);
+    this.emit("discarded", message);
+  }
+
+  /** The connection is back: catch up from the last offset seen. */
+  resume() {
+    if (this.state === "joining") this.#join(true).catch(() => {});
+  }
+
+  /** The connection is gone; it will be back. */
+  suspend() {
+    if (this.state !== "joined") return;
+    this.#become("joining");
+    this.media.suspend();
+  }
+
+  /** Take a frame of this room. @param {import("./connection.js").Frame} frame */
+  receive(frame) {
+    if (frame.t === "message") this.#live(frame);
+    else if (frame.t === "presence") this.#present(frame);
+    else if (frame.t.startsWith("media.")) this.media.receive(frame);
+  }
+
+  /**
+   * @param {boolean} again by ourselves, so failures are tried again instead of thrown
+   */
+  async #join(again) {
+    const attempt = ++this.#attempt;
+    this.#environment.clearTimeout(this.#rejoinTimer);
+    this.#become("joining");
+    try {
+      const since = this.epoch === null ? undefined : { epoch: this.epoch, offset: this.offset };
+      let reply = await this.#ask(since);
+      if (attempt !== this.#attempt) return;
+      if (since && !reply.recovered) {
+        this.#lost(reply);
+        reply = await this.#ask(undefined);
+        if (attempt !== this.#attempt) return;
+      }
+      this.#joined(reply, since && reply.recovered ? "recovered" : "history");
+    } catch (error) {
+      if (attempt === this.#attempt) this.#refused(/** @type {MetaportError} */ (error), again);
+    }
+  }
+
+  #ask(since) {
+    return this.#connection.request({
+      t: "join",
+      room: this.name,
+      ...(since ? { since } : { history: this.#history }),
+      ...(this.#presence ? { presence: true } : {}),
+    });
+  }
+
+  /** @param {any} reply @param {"recovered" | "history"} origin */
+  #joined(reply, origin) {
+    if (reply.epoch !== this.epoch) this.#timeline.era += 1;
+    const known = reply.epoch === this.epoch ? this.offset : 0;
+    this.epoch = reply.epoch;
+    for (const frame of reply.messages) {
+      if (frame.offset > known) this.#accept(frame, origin);
+    }
+    this.offset = reply.offset;
+    if (reply.members) this.#replaceMembers(reply.members);
+    this.count = reply.count ?? (reply.members ? this.members.size : null);
+    this.#become("joined");
+    this.emit("members", this.members);
+    this.#outgoing.flush();
+    this.media.resume();
+  }
+
+  #lost(reply) {
+    const missing = reply.epoch === this.epoch ? reply.offset - this.offset : null;
+    this.emit("gap", { missing });
+  }
+
+  /** @param {MetaportError} error @param {boolean} again */
+  #refused(error, again) {
+    // `resume` follows the next welcome.
+    if (error.reason === "disconnected") return;
+    const passing = error.retryAfterMs !== undefined || error.reason === "timeout";
+    if (again && passing) {
+      const delayMs = error.retryAfterMs ?? REJOIN_MS;
+      this.#rejoinTimer = this.#environment.setTimeout(() => this.resume(), delayMs);
+      return;
+    }
+    this.#become("left");
+    this.emit("error", error);
+    if (!again) throw error;
+  }
+
+  #live(frame) {
+    // While joining, the reply brings everything up to its offset.
+    if (this.state !== "joined" || frame.offset <= this.offset) return;
+    if (frame.offset !== this.offset + 1) {
+      this.#join(true);
+      return;
+    }
+    this.offset = frame.offset;
+    this.#accept(frame, "live");
+  }
+
+  #accept(frame, origin) {
+    const own = frame.from === this.#connection.user?.id;
+    const message =
+      this.#timeline.at(frame.offset) ||
+      (own && this.#outgoing.echoed(frame.body)) ||
+      received(frame, own);
+    this.#timeline.confirm(message, frame);
+    this.emit("message", { message, origin });
+  }
+
+  /**
+   * Put a sent message where the server put it. Its echo may have come first, or may have been
+   * mistaken for another message with the same body: the offset decides.
+   */
+  #acknowledged(message, reply) {
+    const there = this.#timeline.at(reply.offset);
+    if (there !== message) {
+      if (message.offset !== null) this.#timeline.confirm(copyOf(message), place(message));
+      if (there) this.#timeline.remove(there);
+      this.#timeline.confirm(message, { offset: reply.offset, id: reply.message_id, at: reply.at });
+      if (there) this.emit("merged", { message, duplicate: there });
+    }
+    this.emit("outgoing", message);
+  }
+
+  #present(frame) {
+    if (Array.isArray(frame.members)) this.#replaceMembers(frame.members);
+    else if (frame.event === "joined") this.members.set(frame.user, { user: frame.user, name: frame.name });
+    else if (frame.event === "left") this.members.delete(frame.user);
+    this.count = frame.count ?? this.members.size;
+    this.emit("members", this.members);
+  }
+
+  #replaceMembers(members) {
+    this.members = new Map(members.map(({ user, name }) => [user, { user, name }]));
+  }
+
+  /** @param {RoomState} state */
+  #become(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.emit("state", state);
+  }
+}
+
+function received(frame, own) {
+  const { room, from, name, body, at } = frame;
+  return new Message({ room, from, name, body, at, own, state: own ? "sent" : "received" });
+}
+
+function copyOf(message) {
+  const { room, from, name, body, at } = message;
+  return new Message({ room, from, name, body, at, own: true, state: "sent" });
+}
+
+function place({ offset, id, at }) {
+  return { offset, id, at };
+}

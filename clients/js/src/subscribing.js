@@ -1,0 +1,46 @@
+import { IceWatch } from "./ice_watch.js";
+
+/**
+ * The peer connection that carries what others send. The server always offers, so the two sides
+ * never offer at the same time.
+ */
+export class Subscribing {
+  /**
+   * @param {{environment: import("./environment.js").Environment, iceServers: RTCIceServer[],
+   *   restart: () => void, giveUp: () => void}} options `restart` asks the server for a new offer
+   */
+  constructor({ environment, iceServers, restart, giveUp }) {
+    const PeerConnection = /** @type {typeof RTCPeerConnection} */ (environment.RTCPeerConnection);
+    this.peer = new PeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.watch = new IceWatch(this.peer, { environment, restart, giveUp });
+  }
+
+  /**
+   * Answer an offer.
+   *
+   * @param {string} sdp
+   * @returns {Promise<string>}
+   */
+  async answer(sdp) {
+    await this.peer.setRemoteDescription({ type: "offer", sdp });
+    await this.peer.setLocalDescription(await this.peer.createAnswer());
+    this.watch.negotiated();
+    return /** @type {RTCSessionDescription} */ (this.peer.localDescription).sdp;
+  }
+
+  /**
+   * Find what is received on an m-line.
+   *
+   * @param {string} mid
+   * @returns {MediaStreamTrack | null}
+   */
+  track(mid) {
+    const transceiver = this.peer.getTransceivers().find((each) => each.mid === mid);
+    return transceiver?.receiver.track ?? null;
+  }
+
+  close() {
+    this.watch.stop();
+    this.peer.close();
+  }
+}

@@ -1,0 +1,62 @@
+import { Message } from "./message.js";
+
+/** The messages of a room in order: confirmed by era and offset, then those on their way. */
+export class Timeline {
+  /** @param {number} limit how many confirmed messages are kept */
+  constructor(limit = 1_000) {
+    this.#limit = limit;
+    /** @type {Message[]} */
+    this.messages = [];
+    this.era = 0;
+  }
+
+  #limit;
+
+  /** Put a message of our own at the end. @param {Message} message */
+  append(message) {
+    this.messages.push(message);
+  }
+
+  /** @param {Message} message */
+  remove(message) {
+    const index = this.messages.indexOf(message);
+    if (index >= 0) this.messages.splice(index, 1);
+  }
+
+  /**
+   * Find the message at an offset of the present era.
+   *
+   * @param {number} offset
+   * @returns {Message | undefined}
+   */
+  at(offset) {
+    return this.messages.findLast((each) => each.offset === offset && each.era === this.era);
+  }
+
+  /**
+   * Give a message its place.
+   *
+   * @param {Message} message
+   * @param {{offset: number, id: string, at: number}} place
+   */
+  confirm(message, { offset, id, at }) {
+    this.remove(message);
+    Object.assign(message, { offset, id, at, era: this.era });
+    let index = this.messages.length;
+    while (index > 0 && comesAfter(this.messages[index - 1], message)) index -= 1;
+    this.messages.splice(index, 0, message);
+    this.#trim();
+  }
+
+  #trim() {
+    const surplus = this.messages.filter((each) => each.offset !== null).length - this.#limit;
+    if (surplus > 0) this.messages.splice(0, surplus);
+  }
+}
+
+/** @param {Message} earlier @param {Message} later */
+function comesAfter(earlier, later) {
+  if (earlier.offset === null) return true;
+  if (earlier.era !== later.era) return earlier.era > later.era;
+  return earlier.offset > /** @type {number} */ (later.offset);
+}

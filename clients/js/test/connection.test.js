@@ -1,0 +1,210 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Connection } from "../src/connection.js";
+import { MetaportError } from "../src/errors.js";
+import { FakeSocket, fakeEnvironment, settle, welcome } from "./fakes.js";
+
+function start(token = "secret") {
+  const { clock, environment } = fakeEnvironment();
+  const connection = new Connection({ url: "ws://server/ws", token, environment });
+  const states = [];
+  connection.on("state", ({ state }) => states.push(state));
+  return { clock, connection, states };
+}
+
+async function connected(token) {
+  const started = start(token);
+  const connecting = started.connection.connect();
+  await settle();
+  FakeSocket.last.accept();
+  FakeSocket.last.say(welcome());
+  await connecting;
+  return started;
+}
+
+test("says hello with the token and is connected at the welcome", async () => {
+  const { connection, states } = await connected();
+  assert.deepEqual(FakeSocket.last.sent, [{ t: "hello", token: "secret", v: 1 }]);
+  assert.equal(FakeSocket.last.protocol, "metaport.v1.json");
+  assert.deepEqual(states, ["connecting", "connected"]);
+  assert.equal(connection.user.id, "u1");
+});
+
+test("gives each reply to its request, whatever the order", async () => {
+  const { connection } = await connected();
+  const first = connection.request({ t: "join", room: "a" });
+  const second = connection.request({ t: "join", room: "b" });
+  const [{ id: one }, { id: two }] = FakeSocket.last.of("join");
+  FakeSocket.last.say({ t: "joined", id: two, room: "b" });
+  FakeSocket.last.say({ t: "error", id: one, code: 201, reason: "forbidden", message: "no" });
+  assert.equal((await second).room, "b");
+  await assert.rejects(first, (error) => error.reason === "forbidden" && error.code === 201);
+});
+
+test("does not mistake a message, whose id is a string, for a reply", async () => {
+  const { connection } = await connected();
+  const frames = [];
+  connection.on("frame", (frame) => frames.push(frame));
+  connection.request({ t: "join", room: "a" });
+  const [{ id }] = FakeSocket.last.of("join");
+  FakeSocket.last.say({ t: "message", id: String(id), room: "a", offset: 1 });
+  assert.equal(frames.length, 1);
+});
+
+test("fails what waits for a reply when the connection breaks", async () => {
+  const { connection } = await connected();
+  const request = connection.request({ t: "join", room: "a" });
+  FakeSocket.last.end(1006);
+  await assert.rejects(request, { reason: "disconnected" });
+  await assert.rejects(connection.request({ t: "join" }), { reason: "disconnected" });
+});
+
+test("comes back with growing delays", async () => {
+  const { clock, states } = await connected();
+  FakeSocket.last.end(1006);
+  const waits = [];
+  for (let attempt = 0; attempt < 4; attempt += 1) {
+    const count = FakeSocket.all.length;
+    const since = clock.nowMs;
+    while (FakeSocket.all.length === count) await clock.advance(5);
+    waits.push(clock.nowMs - since);
+    FakeSocket.last.end(1006);
+  }
+  assert.deepEqual(waits, [225, 450, 900, 1800]);
+  assert.equal(states.at(-1), "waiting");
+});
+
+test("starts from short delays again after a connection that lasted", async () => {
+  const { clock } = await connected();
+  for (const lastedMs of [6_000, 6_000]) {
+    await clock.advance(lastedMs);
+    FakeSocket.last.end(1006);
+    await clock.advance(225);
+    FakeSocket.last.accept();
+    FakeSocket.last.say(welcome());
+  }
+  assert.equal(FakeSocket.all.length, 3);
+});
+
+for (const [code, waitMs] of [
+  [4000, 250],
+  [4099, 250],
+  [4100, 5_250],
+]) {
+  test(`comes back ${waitMs} ms after a close with ${code}`, async () => {
+    const { clock, connection } = await connected();
+    FakeSocket.last.end(code);
+    assert.equal(connection.retryAtMs - clock.nowMs, waitMs);
+    await clock.advance(waitMs);
+    assert.equal(FakeSocket.all.length, 2);
+  });
+}
+
+test("waits as long as the error before the close tells", async () => {
+  const { clock, connection } = await connected();
+  FakeSocket.last.say({ t: "error", code: 130, reason: "too_busy", message: "", retry_after_ms: 9_000 });
+  FakeSocket.last.end(4120);
+  assert.equal(connection.retryAtMs - clock.nowMs, 9_250);
+});
+
+test("stays away when told to", async () => {
+  const { clock, connection } = await connected();
+  const ends = [];
+  connection.on("state", (change) => ends.push(change));
+  FakeSocket.last.say({ t: "error", code: 240, reason: "banned", message: "" });
+  FakeSocket.last.end(4240);
+  await clock.advance(3_600_000);
+  assert.equal(FakeSocket.all.length, 1);
+  assert.equal(ends.at(-1).error.reason, "banned");
+});
+
+test("renews a refused token once", async () => {
+  const asked = [];
+  const { clock, connection } = start((fresh) => asked.push(fresh) && "token");
+  connection.connect().catch(() => {});
+  await settle();
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    FakeSocket.last.accept();
+    FakeSocket.last.say({ t: "error", code: 101, reason: "token_expired", message: "" });
+    FakeSocket.last.end(4201);
+    await clock.advance(1_000);
+  }
+  assert.deepEqual(asked, [false, true]);
+  assert.equal(connection.state, "closed");
+});
+
+test("tries again when the token cannot be fetched, and gives up when it is refused", async () => {
+  const errors = [new Error("offline"), new MetaportError("sign_in_failed", "", { permanent: true })];
+  const { clock, connection } = start(() => Promise.reject(errors.shift()));
+  const connecting = connection.connect();
+  connecting.catch(() => {});
+  await clock.advance(1_000);
+  await assert.rejects(connecting, { reason: "sign_in_failed" });
+});
+
+test("asks for a sign of life after silence, and gives the connection up without one", async () => {
+  const { clock, connection } = await connected();
+  const socket = FakeSocket.last;
+  await clock.advance(25_000);
+  assert.equal(socket.of("ping").length, 1);
+  socket.say({ t: "pong" });
+  await clock.advance(30_000);
+  assert.equal(connection.state, "connected");
+  await clock.advance(5_000);
+  assert.equal(socket.closedWith, 4000);
+  assert.equal(connection.state, "waiting");
+});
+
+test("does not take its own frozen timers for a silent server", async () => {
+  const { clock, connection } = await connected();
+  connection.probe();
+  await clock.freeze(600_000);
+  assert.equal(FakeSocket.last.of("ping").length, 2);
+  assert.equal(connection.state, "connected");
+});
+
+test("does not wait out the delay when something suggests to try now", async () => {
+  const { connection } = await connected();
+  FakeSocket.last.end(1006);
+  connection.probe();
+  await settle();
+  assert.equal(FakeSocket.all.length, 2);
+});
+
+test("gives up a handshake that is never answered", async () => {
+  const { clock, connection } = start();
+  connection.connect().catch(() => {});
+  await clock.advance(8_000);
+  assert.equal(FakeSocket.all[0].closedWith, 4000);
+  assert.equal(connection.state, "waiting");
+});
+
+test("ignores what an abandoned socket still says", async () => {
+  const { clock, connection } = await connected();
+  const [old] = FakeSocket.all;
+  old.end(1006);
+  await clock.advance(300);
+  old.say(welcome());
+  assert.equal(connection.state, "connecting");
+});
+
+test("a request without a reply times out and the connection is probed", async () => {
+  const { clock, connection } = await connected();
+  const request = connection.request({ t: "join", room: "a" }, 1_000);
+  request.catch(() => {});
+  await clock.advance(1_000);
+  await assert.rejects(request, { reason: "timeout" });
+  assert.equal(FakeSocket.last.of("ping").length, 1);
+});
+
+test("close is final until connect", async () => {
+  const { clock, connection } = await connected();
+  connection.close();
+  await clock.advance(60_000);
+  assert.equal(FakeSocket.all.length, 1);
+  assert.equal(FakeSocket.last.closedWith, 1000);
+  connection.connect();
+  await settle();
+  assert.equal(FakeSocket.all.length, 2);
+});
