@@ -1,13 +1,23 @@
 """Money: exact decimals, and the one place where they are rounded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import (
+    ROUND_HALF_UP,
+    Context,
+    Decimal,
+    DivisionByZero,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+)
+from functools import reduce
 from types import MappingProxyType
 
-# Quantities have up to 19 digits and prices a dozen: 60 digits hold their product and the sums
-# without ever rounding. Anything that would not fit raises instead of being rounded silently.
-EXACT = Context(prec=60, rounding=ROUND_HALF_UP)
+# Quantities have up to 19 digits, prices up to 25: 100 digits hold their products and any sum of
+# them. Should a result not fit after all, it raises rather than being rounded where nobody looks.
+EXACT = Context(prec=100, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
+HALF_UP = Context(prec=100, rounding=ROUND_HALF_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,7 @@ class Currency:
 
     def round(self, amount: Decimal, finer_decimals: int = 0) -> Decimal:
         """Round to the smallest coin, or decimals finer; a half away from zero (half up)."""
-        return amount.quantize(Decimal(1).scaleb(-self.decimals - finer_decimals), context=EXACT)
+        return amount.quantize(Decimal(1).scaleb(-self.decimals - finer_decimals), context=HALF_UP)
 
 
 CURRENCIES: Mapping[str, Currency] = MappingProxyType(
@@ -45,6 +55,11 @@ CURRENCIES: Mapping[str, Currency] = MappingProxyType(
         )
     }
 )
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """Add up amounts exactly."""
+    return reduce(EXACT.add, amounts, Decimal(0))
 
 
 def plain(amount: Decimal) -> str:

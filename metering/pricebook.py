@@ -10,8 +10,8 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
+from decimal import Decimal, Inexact
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -176,7 +176,7 @@ class _Reader:
             raise self._refusal(line, "a version is a table: [[version]]")
         self._only(table, {"effective", "price"}, number)
         effective = table.get("effective")
-        if not isinstance(effective, date) or isinstance(effective, datetime):
+        if type(effective) is not date or not 1970 <= effective.year <= 9998:
             raise self._refusal(
                 self._line("effective", number) or line, "effective is to be a day like 2026-01-01"
             )
@@ -240,15 +240,15 @@ class _Reader:
 
     def _unit_price(self, meter: str, value: Any, per: Per, line: int | None) -> Decimal:
         stated = self._decimal(value, meter, line)
-        price = EXACT.divide(stated, Decimal(per.count))
-        if EXACT.multiply(price, Decimal(per.count)) != stated:
+        try:
+            return EXACT.divide(stated, Decimal(per.count)).normalize(EXACT)
+        except Inexact:
             # The statement prints unit prices; one that cannot be written down cannot be checked.
             raise self._refusal(
                 line,
                 f"{meter}: {stated} divided by {per.count:,} has no end and cannot be "
                 f"written as a unit price; choose a multiple of {_step(per.count)}",
-            )
-        return price.normalize(EXACT)
+            ) from None
 
     def _decimal(self, value: Any, name: str, line: int | None) -> Decimal:
         if isinstance(value, bool) or not isinstance(value, int | Decimal):

@@ -1,6 +1,6 @@
 """The statement of a month: usage, unit prices, amounts, VAT, total.
 
-1. `windows.month_period` cuts the month out of time, `pricebook.in_force` cuts it where prices
+1. `windows.month_period` cuts the month out of time, `PriceBook.in_force` cuts it where prices
    change.
 2. The ledger adds up each meter over each part.
 3. The price model in force cuts the quantity into portions of one unit price each (`rating`).
@@ -9,19 +9,21 @@
    gets the printed amount, and whoever adds up the printed lines gets the printed subtotal.
 5. VAT is rounded once, on the subtotal, half up. Subtotal + VAT = total.
 
-Tiers count from the first unit of the month: a price change inside the month begins new lines at
-the new prices but gives no second free allowance.
+A price change inside the month begins a new line of each meter whose price it changes. Tiers count
+from the first unit of the month all the same: there is no second free allowance.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from itertools import groupby
 from types import MappingProxyType
 
 from metering.ledger import Ledger
 from metering.meters import METERS
-from metering.money import EXACT
-from metering.pricebook import PriceBook, Version
+from metering.money import EXACT, total
+from metering.pricebook import Price, PriceBook, Version
+from metering.rating import Portion
 from metering.report_csv import render_csv
 from metering.report_html import render_html
 from metering.report_text import render_text
@@ -47,8 +49,8 @@ async def build_report(
     sums = [(version, await ledger.totals(*part)) for part, version in parts]
     as_of_s = None if known_s is None else min(known_s, int(now), period.end_s)
     lines = rate_month(book, sums)
-    subtotal = sum((line.amount for line in lines), book.currency.round(Decimal(0)))
-    vat = book.currency.round(EXACT.multiply(subtotal, book.vat_percent) / 100)
+    subtotal = book.currency.round(total(line.amount for line in lines))
+    vat = book.currency.round(EXACT.multiply(subtotal, book.vat_percent).scaleb(-2))
     return Report(
         month=month,
         zone=opened,
@@ -60,7 +62,7 @@ async def build_report(
         lines=lines,
         subtotal=subtotal,
         vat=vat,
-        total=subtotal + vat,
+        total=EXACT.add(subtotal, vat),
     )
 
 
@@ -82,25 +84,29 @@ def _rate_meter(
 ) -> list[Line]:
     lines: list[Line] = []
     already = 0
-    for number, (version, quantities) in enumerate(sums):
-        price = version.price_of(meter)
-        quantity = quantities.get(meter, 0)
+    stretches = groupby(sums, key=lambda part: part[0].price_of(meter))
+    for number, (price, parts) in enumerate(stretches):
+        versions, quantities = zip(*parts, strict=True)
+        quantity = sum(counted.get(meter, 0) for counted in quantities)
         for portion in price.model.rate(quantity, already):
-            lines.append(
-                Line(
-                    id=LineId(meter, version.effective, portion.tier),
-                    quantity=portion.quantity,
-                    unit_price=portion.unit_price,
-                    amount=book.currency.round(
-                        EXACT.multiply(Decimal(portion.quantity), portion.unit_price)
-                    ),
-                    per=price.per,
-                    since=version.effective if number else None,
-                    tiered=price.model.tiers_count > 1,
-                )
-            )
+            lines.append(_line(book, price, versions[0], portion, changed=number > 0))
         already += quantity
     return lines
+
+
+def _line(
+    book: PriceBook, price: Price, version: Version, portion: Portion, *, changed: bool
+) -> Line:
+    exact = EXACT.multiply(Decimal(portion.quantity), portion.unit_price)
+    return Line(
+        id=LineId(price.meter, version.effective, portion.tier),
+        quantity=portion.quantity,
+        unit_price=portion.unit_price,
+        amount=book.currency.round(exact),
+        per=price.per,
+        since=version.effective if changed else None,
+        tiered=price.model.tiers_count > 1,
+    )
 
 
 def render_json(report: Report, _lang: str = "en") -> str:

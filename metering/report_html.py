@@ -29,9 +29,9 @@ tbody.service tr.head { background: #eaf0f8; border-bottom: 0.6pt solid #9fb3cf;
 tbody.service tr.head th { font-weight: 700; }
 tbody.service td:first-child { padding-left: 5mm; }
 tbody.service tr.none td { color: #5d6875; }
-tfoot th, tfoot td { font-weight: 600; }
-tfoot tr:first-child { border-top: 1.2pt solid #1f4e8c; }
-tfoot tr:last-child { border-top: 0.6pt solid #1f4e8c; border-bottom: 2pt solid #1f4e8c;
+tbody.sums th, tbody.sums td { font-weight: 600; }
+tbody.sums tr:first-child > * { border-top: 1.2pt solid #1f4e8c; }
+tbody.sums tr:last-child > * { border-top: 0.6pt solid #1f4e8c; border-bottom: 2pt solid #1f4e8c;
   font-size: 12.5pt; }
 .notes { color: #3b4552; margin: 4mm 0 0; font-size: 9.5pt; }
 .notes p { margin: 0 0 1mm; }
@@ -45,7 +45,7 @@ dl.meters dt code { font: 400 8.5pt/1.5 ui-monospace, "Noto Sans Mono", monospac
 dl.meters dt span.price { font-weight: 400; white-space: nowrap; }
 dl.meters dd { margin: 0 0 2.2mm; padding-bottom: 2mm; border-bottom: 0.4pt solid #d5dbe3;
   break-inside: avoid; }
-tr, tbody.service { break-inside: avoid; }
+tr, tbody { break-inside: avoid; }
 @media print { body { margin: 0; max-width: none; padding: 0; font-size: 9.5pt; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 @media (max-width: 640px) { body { font-size: 9.5pt; margin: 4mm 0; }
@@ -75,8 +75,8 @@ def render_html(report: Report, lang: str) -> str:
 <div class="scroll" role="region" aria-label="{title}" tabindex="0">
 <table>
 <thead><tr>{_headings(table)}</tr></thead>
-{"".join(_section(section) for section in table.sections)}<tfoot>
-{_sums(table)}</tfoot>
+{"".join(_section(section) for section in table.sections)}<tbody class="sums">
+{_sums(table)}</tbody>
 </table>
 </div>
 <div class="notes">
@@ -124,6 +124,7 @@ def _row(row: Row) -> str:
 
 
 def _sums(table: Table) -> str:
+    # Not a tfoot: that is repeated on every sheet, and a total stands at the end.
     return "".join(
         f'<tr><th scope="row" colspan="4">{escape(label)}</th>'
         f'<td class="number">{escape(amount)}</td></tr>\n'

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from metering.meters import METERS, Meter, Service
-from metering.money import EXACT, plain
+from metering.money import EXACT, plain, total
 from metering.pricebook import Per
 from metering.statement import Line, Report
 from metering.statement_words import Words, words
@@ -115,7 +115,7 @@ def _section(report: Report, service: Service, said: Words) -> Section:
     lines = [line for line in report.lines if METERS[line.id.meter].service is service]
     return Section(
         title=said.services[service],
-        amount=money(sum((line.amount for line in lines), report.currency.round(Decimal(0)))),
+        amount=money(report.currency.round(total(line.amount for line in lines))),
         rows=tuple(_row(line, said) for line in lines),
     )
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from metering.ledger import Ledger
 from metering.meters import METERS
-from metering.money import EXACT, Currency
+from metering.money import EXACT, Currency, total
 from metering.pricebook import PriceBook
 from metering.windows import Period, open_zone, window_end, window_start
 
@@ -79,11 +79,11 @@ async def cost_of(
             quantities[meter] = already + quantity
             for portion in version.price_of(meter).model.rate(quantity, already):
                 cost = EXACT.multiply(Decimal(portion.quantity), portion.unit_price)
-                amounts[meter] = amounts.get(meter, Decimal(0)) + cost
+                amounts[meter] = EXACT.add(amounts.get(meter, Decimal(0)), cost)
     lines = tuple(
         VisitLine(meter, quantities[meter], book.currency.round(amounts[meter], FINER_DECIMALS))
         for meter in METERS
         if meter in quantities
     )
-    amount = sum((line.amount for line in lines), book.currency.round(Decimal(0), FINER_DECIMALS))
+    amount = book.currency.round(total(line.amount for line in lines), FINER_DECIMALS)
     return VisitCost(book.currency, opened, as_of_s, lines, amount)
