@@ -22,3 +22,4 @@ class Codec:
     channels: int = 1
     fmtp: str = ""
     rtx_payload_type: int | None = None
+    nack: bool = True  # whether the peer repeats what is asked for by NACK

@@ -4,9 +4,9 @@ Two twins do the same: `sfu._rewrite` (Cython) where it was built, else `sfu.rew
 says what both must do.
 """
 
-from typing import Final, Literal
+from typing import Literal
 
-TWIN: Final[Literal["compiled", "python"]]
+TWIN: Literal["compiled", "python"]
 
 try:
     from sfu._rewrite import find_element, normalise, patch, read_header

@@ -11,7 +11,7 @@ _FIXED = Struct(">BBHI")
 _EXTENSION = Struct(">HH")
 
 
-def normalise(
+def normalise(  # noqa: PLR0917 - one call per packet: keywords cost
     packet: bytes,
     header: Header,
     identifiers: bytes,

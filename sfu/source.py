@@ -1,0 +1,32 @@
+"""One SSRC of a publisher."""
+
+from typing import TYPE_CHECKING
+
+from sfu import rtcp
+from sfu.nack import LossDetector
+from sfu.reception import Reception
+
+if TYPE_CHECKING:
+    from sfu.track import Track
+
+
+class Source:
+    """One SSRC of a publisher: a stream of media, or of the retransmissions of one."""
+
+    __slots__ = ("detector", "first_at", "reception", "repairs", "ssrc", "track")
+
+    def __init__(self, ssrc: int, track: "Track", repairs: int | None = None) -> None:
+        self.ssrc = ssrc
+        self.track = track
+        self.repairs = repairs  # the SSRC whose packets it repeats; `None` for media
+        self.detector = LossDetector()
+        self.reception = Reception()
+        self.first_at = -1.0  # `now` of its first packet
+
+    def report_block(self, now: float) -> bytes:
+        """Build this stream's block of a receiver report."""
+        detector = self.detector
+        expected = detector.highest - detector.first + 1
+        fraction, lost, jitter, last, delay = self.reception.report(expected, now)
+        highest = detector.highest - 0x10000  # numbering starts one cycle up
+        return rtcp.report_block(self.ssrc, fraction, lost, highest, jitter, last, delay)
