@@ -273,7 +273,7 @@ def _config_show(arguments: argparse.Namespace) -> int:
         if above != section:
             section = above
             print(f"\n[{section}]")
-        print(f"{name} = {value}{f'  # {source}' if source else ''}")
+        print(f"{name} = {value}{f'  # {source}' if source else ''}" if value else f"#{name} =")
     return DONE
 
 

@@ -26,7 +26,13 @@ PREFIX = "METAPORT_"
 
 # A Kubernetes Service called "metaport" injects METAPORT_SERVICE_HOST, METAPORT_PORT_8080_TCP_ADDR
 # and the like into every pod of its namespace.
-_KUBERNETES = re.compile(r"(^|_)(SERVICE_(HOST|PORT)|PORT(_\d+_(TCP|UDP|SCTP))?)(_|$)")
+_KUBERNETES = re.compile(r"(^|_)(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))(_|$)")
+
+# … and a Service called "metaport-http" METAPORT_HTTP_PORT, which is a key of ours.
+_SERVICE_LINK = Say(
+    "; 쿠버네티스가 넣은 값 같습니다: 파드에 enableServiceLinks: false를 지정하세요",
+    "; Kubernetes seems to have set it: give the pod enableServiceLinks: false",
+)
 
 
 def _by(reader: Reader, *, secret: bool = False) -> dict[str, Any]:
@@ -297,13 +303,17 @@ def _read(key: Key, raw: object, source: str, problems: list[Problem]) -> Any:
         return key.reader(raw)
     except WrongValueError as wrong:
         shown = "***" if key.secret else _shown(raw)
-        problems.append(
-            Problem(
-                key.path,
-                Say(f"{shown} – {wrong.say.ko} ({source})", f"{shown} {wrong.say.en} ({source})"),
-            )
+        hint = _SERVICE_LINK if source == key.variable and _is_service_link(raw) else Say("", "")
+        say = Say(
+            f"{shown} – {wrong.say.ko} ({source}){hint.ko}",
+            f"{shown} {wrong.say.en} ({source}){hint.en}",
         )
+        problems.append(Problem(key.path, say))
         return key.default
+
+
+def _is_service_link(raw: object) -> bool:
+    return isinstance(raw, str) and raw.startswith(("tcp://", "udp://", "sctp://"))
 
 
 def _shown(raw: object) -> str:
@@ -393,9 +403,7 @@ def _from_environment(
 def _foreign(name: str, value: str, variables: list[str]) -> bool:
     """Tell a variable that is none of ours from a slip of the pen."""
     rest = name.removeprefix(PREFIX)
-    if _KUBERNETES.search(rest) and (
-        value.startswith(("tcp://", "udp://")) or "_PORT" in name or "SERVICE" in name
-    ):
+    if _KUBERNETES.search(rest) or _is_service_link(value):
         return True
     if rest.partition("_")[0].lower() in SECTIONS:
         return False
@@ -419,7 +427,7 @@ def _contradictions(config: Config, values: Mapping[str, Any]) -> Iterator[Probl
 
 
 def describe(config: Config) -> Iterator[tuple[str, str, str]]:
-    """Yield path, value as TOML and source of every key; secrets are masked."""
+    """Yield path, value as TOML and source of every key; secrets are masked, no value is empty."""
     for key in KEYS.values():
         value = _value(config, key.path)
         shown = _masked(value) if key.secret and value is not None else _toml(value)
@@ -445,7 +453,7 @@ def _masked(value: str) -> str:
 
 def _toml(value: object) -> str:
     if value is None:
-        return '""'
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | Decimal):

@@ -232,12 +232,18 @@ def run(config: Config, config_file: Path | None, lang: Lang) -> int:
             return _refuse([_held(config, holder)], lang)
         if found := preflight.problems(config):
             return _refuse(found, lang)
-        prepare(config)
+        try:
+            prepare(config)
+        except (OSError, ValueError) as error:
+            return _refuse([_unprepared(config, error)], lang)
         return asyncio.run(_supervise(config, config_file, lang))
 
 
 def prepare(config: Config) -> None:
-    """Make what both children read, so that they need not agree who makes it."""
+    """Make what both children read, so that they need not agree who makes it.
+
+    Raises `OSError`, `ValueError`.
+    """
     tokens.signing_secret(config.token.secret, config.secrets_dir)
     if config.http.tls == "auto":
         from metaport import tls  # noqa: PLC0415 - cryptography takes 0.1 s to import
@@ -359,6 +365,13 @@ def _refuse(problems: Sequence[Problem], lang: Lang) -> int:
     for problem in problems:
         print(f"metaport: {problem.to(lang)}", file=sys.stderr)
     return MISUSED
+
+
+def _unprepared(config: Config, error: OSError | ValueError) -> Problem:
+    if not isinstance(error, OSError):
+        return Problem("data.dir", Say(str(error), str(error)))
+    path, why = error.filename or config.data.dir, preflight.reason_of(error)
+    return Problem("data.dir", Say(f"{path} – {why.ko}", f"{path}: {why.en}"))
 
 
 def _held(config: Config, holder: str) -> Problem:
