@@ -78,10 +78,11 @@ class LossDetector:
         loss = self.missing.pop(number, None)
         if loss is None or self.highest - number > MAX_GAP:
             return None
+        if loss.tries == 1:  # an answer to a repeated request could be to either (Karn)
+            sample_s = max(now - loss.asked_at, 0.001)
+            self.rtt_s += (sample_s - self.rtt_s) / 8 if self.recovered else sample_s - self.rtt_s
         if loss.tries:
             self.recovered += 1
-        if loss.tries == 1:  # an answer to a repeated request could be to either (Karn)
-            self.rtt_s += (max(now - loss.asked_at, 0.001) - self.rtt_s) / 8
         if not self.missing:
             self.deadline = inf
         return number

@@ -238,8 +238,12 @@ class Publisher:
                     self._say_goodbye(ssrc)
 
     def _say_goodbye(self, ssrc: int) -> None:
-        source = self._sources.pop(ssrc, None)
-        if source is not None and source.track.current is source:
+        source = self._sources.get(ssrc)
+        if source is None:
+            return
+        # Bound it stays: Chromium says goodbye and comes back under a signalled SSRC.
+        self._sources[ssrc] = Source(ssrc, source.track, source.repairs)
+        if source.track.current is source:
             source.track.current = None
 
     def _ask_key_frame(self, track: Track) -> bool:

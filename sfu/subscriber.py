@@ -12,6 +12,8 @@ from sfu.tally import Tally
 from sfu.track import Track
 
 REPORT_INTERVAL_S = 1.0
+# Lips are in step only after the first report, and it can follow the publisher's own only.
+FIRST_REPORT_INTERVAL_S = 0.2
 MAX_REPORTED = 16  # a sender report and a CNAME are about 60 bytes: these fit one datagram
 
 
@@ -73,8 +75,7 @@ class Subscriber:
         )
         self._by_ssrc[ssrc] = subscription
         track.attach(subscription)
-        if self._report_at is None:
-            self._report_at = 0.0
+        self._report_at = 0.0
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -144,10 +145,17 @@ class Subscriber:
         reports: list[bytes] = []
         names: list[tuple[int, str]] = []
         for subscription in self._by_ssrc.values():
-            report = subscription.sender_report(now)
-            if report is not None:
-                reports.append(report)
-                names.append((subscription.ssrc, subscription.track.participant))
+            due_at = subscription.report_at
+            if due_at <= now:
+                report = subscription.sender_report(now)
+                if report is not None:
+                    reports.append(report)
+                    names.append((subscription.ssrc, subscription.track.participant))
+                    due_at = now + REPORT_INTERVAL_S
+                else:
+                    due_at = now + FIRST_REPORT_INTERVAL_S
+                subscription.report_at = due_at
+            self._report_at = min(self._report_at, due_at)
             if len(reports) == MAX_REPORTED:
                 self._send_reports(reports, names)
                 reports, names = [], []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from sfu import rtcp
 from sfu.codec import ABS_SEND_TIME, AUDIO_LEVEL, VIDEO_ORIENTATION, Codec
 from sfu.nack import PacketRing
-from sfu.rewrite import patch
+from sfu.rewrite import normalise, patch, read_header
 from sfu.rtp import wrap_rtx
 from sfu.sequence import extend_sequence
 from sfu.tally import Tally
@@ -32,6 +32,11 @@ FORWARDING_S = 2.0
 FlavourKey = tuple[tuple[tuple[int, int], ...], bytes, int]
 
 
+def send_time(now: float) -> int:
+    """Return ``now`` as an absolute send time: 6.18 fixed point, to be cut to 24 bits."""
+    return int(now * 262144)
+
+
 class Output(Protocol):
     """Where packets leave: protect and send at once; never raises, never blocks."""
 
@@ -49,13 +54,22 @@ class Flavour:
     for all of them, and the ring keeps one copy.
     """
 
-    __slots__ = ("flows", "identifiers", "key", "payload_types", "ring", "send_time_id")
+    __slots__ = (
+        "flows",
+        "identifiers",
+        "key",
+        "payload_types",
+        "ring",
+        "send_time_id",
+        "without_send_time",
+    )
 
     def __init__(self, key: FlavourKey, ring_packets: int) -> None:
         self.key = key
         self.payload_types = dict(key[0])  # the publisher's to the receivers'
         self.identifiers = key[1]
         self.send_time_id = key[2]
+        self.without_send_time = bytes(0 if i == self.send_time_id else i for i in range(256))
         self.ring = PacketRing(ring_packets)
         self.flows: list[Subscription] = []  # those that packets go to now
 
@@ -115,7 +129,7 @@ class Subscription:
         "octets",
         "packets",
         "packets_lost",
-        "reported_at",
+        "report_at",
         "rtt_s",
         "rtx_ssrc",
         "send",
@@ -166,7 +180,7 @@ class Subscription:
         self._repeated_in_budget = 0
         self._budget_at = 0.0
         self._reports: dict[int, float] = {}
-        self.reported_at: float | None = None
+        self.report_at = 0.0  # when the next sender report is due
         self.fraction_lost = 0.0
         self.packets_lost = 0
         self.jitter_s = 0.0
@@ -226,12 +240,15 @@ class Subscription:
                 continue
             self._repeated[number] = now
             self._repeated_in_budget += 1
-            self._repeat(template, number)
+            self._repeat(template, number, now)
 
-    def _repeat(self, template: bytes, number: int) -> None:
+    def _repeat(self, template: bytes, number: int, now: float) -> None:
+        rtx_payload_type = self._rtx_payload_types.get(template[1] & 0x7F)
+        in_rtx = self.rtx_ssrc is not None and rtx_payload_type is not None
+        if in_rtx and self.flavour.send_time_id:
+            template = self._sent_again(template, now)
         timestamp = int.from_bytes(template[4:8], "big") + self.timestamp_shift
         packet = patch(template, self.ssrc, number + self.sequence_shift, timestamp)
-        rtx_payload_type = self._rtx_payload_types.get(template[1] & 0x7F)
         if self.rtx_ssrc is not None and rtx_payload_type is not None:
             packet = wrap_rtx(packet, rtx_payload_type, self._rtx_sequence, self.rtx_ssrc)
             self._rtx_sequence += 1
@@ -240,6 +257,21 @@ class Subscription:
         self.tally.rtx_out += 1
         self.tally.packets_out += 1
         self.tally.bytes_out += len(packet)
+
+    def _sent_again(self, template: bytes, now: float) -> bytes:
+        """Write a new absolute send time; only RTX may, its sequence number being new."""
+        header = read_header(template)
+        flavour = self.flavour
+        return normalise(
+            template,
+            header,
+            flavour.without_send_time,
+            header[1],
+            header[2],
+            header[3],
+            flavour.send_time_id,
+            send_time(now),
+        )
 
     def sender_report(self, now: float) -> bytes | None:
         """Build the publisher's sender report in this receiver's numbers.
@@ -254,7 +286,6 @@ class Subscription:
         self._reports[(ntp >> 16) & 0xFFFFFFFF] = now
         while len(self._reports) > KEPT_REPORTS:
             del self._reports[next(iter(self._reports))]
-        self.reported_at = now
         return rtcp.sender_report(
             self.ssrc, ntp, timestamp + self.timestamp_shift, self.packets, self.octets
         )

@@ -11,7 +11,7 @@ from sfu.nack import MAX_GAP
 from sfu.reception import SenderReport
 from sfu.rewrite import find_element, normalise, patch
 from sfu.rtp import Header
-from sfu.subscription import RING_PACKETS, Flavour, Subscription, flavour_key
+from sfu.subscription import RING_PACKETS, Flavour, Subscription, flavour_key, send_time
 from sfu.tally import Tally
 
 if TYPE_CHECKING:
@@ -270,9 +270,8 @@ class Track:
         self.packets += 1
         place = number + self._shift
         if in_order:
-            if place - self.highest > MAX_GAP:  # more than is ever healed: not worth a hole
-                self._shift -= place - self.highest - 1
-                place = self.highest + 1
+            if place - self.highest > MAX_GAP:
+                place = self._close_gap(place)
             self.highest = place
             self._timestamp = header[3]
             self._arrival = now
@@ -329,6 +328,14 @@ class Track:
         self._skips.clear()
         self.current = source
 
+    def _close_gap(self, place: int) -> int:
+        """Take the next place after a gap that is never healed; video needs a key frame then."""
+        self._shift -= place - self.highest - 1
+        if self.kind == "video":
+            self._pause()
+            self.request_key_frame()
+        return self.highest + 1
+
     def _start(self, key_frame: bool, place: int, in_order: bool) -> list[Subscription]:
         """Start those who wait and can begin with this packet; return them."""
         if self.kind == "video" and not key_frame:
@@ -359,7 +366,7 @@ class Track:
                 place,
                 timestamp,
                 flavour.send_time_id,
-                int(now * 262144),  # 6.18 fixed point seconds
+                send_time(now),
             )
             flavour.ring.put(place, template)
             flows = flavour.flows
