@@ -27,7 +27,7 @@ class PriceBookError(MeteringError):
         self.reason = reason
 
 
-class PriceMissing(MeteringError):
+class PriceMissing(MeteringError, ValueError):
     """Usage that no price in force covers; nothing is priced with a guess."""
 
 

@@ -71,12 +71,13 @@ def _create(url: URL) -> AsyncEngine:
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
+    # Wait this long for another writer; a ledger's transactions take milliseconds.
+    cursor.execute("PRAGMA busy_timeout = 5000")
     # Readers (a report from another process) and the writer do not wait for each other.
     cursor.execute("PRAGMA journal_mode = WAL")
     # A power cut may take the last transactions, never part of one: rows and their checkpoint go
     # together, and the reader writes them again from its log.
     cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.execute("PRAGMA busy_timeout = 5000")
     cursor.close()
 
 

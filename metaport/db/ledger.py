@@ -27,7 +27,7 @@ class SqlLedger:
     """`metering.ledger.Ledger` on an engine of `engine.open_engine`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self.engine = engine
         on_postgres = engine.dialect.name == "postgresql"
         self._upsert_usage = _upsert_usage(on_postgres)
         self._upsert_checkpoint = _upsert_checkpoint(on_postgres)
@@ -85,12 +85,12 @@ class SqlLedger:
 
     async def close(self) -> None:
         """Give the connections back; the ledger cannot be used afterwards."""
-        await self._engine.dispose()
+        await self.engine.dispose()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.begin() as connection:
+            async with self.engine.begin() as connection:
                 yield connection
         except DRIVER_ERRORS as error:
             raise LedgerUnavailable(str(error) or type(error).__name__) from error

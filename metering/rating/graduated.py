@@ -38,4 +38,13 @@ class Graduated:
             if top > position:
                 portions.append(Portion(number, top - position, tier.unit_price))
                 position = top
-        return portions or [Portion(0, 0, self.tiers[0].unit_price)]
+        return portions or [self._nothing_at(already)]
+
+    def _nothing_at(self, already: int) -> Portion:
+        """Return an empty portion of the tier in which the next unit would fall."""
+        number, tier = next(
+            (number, tier)
+            for number, tier in enumerate(self.tiers)
+            if tier.up_to is None or tier.up_to > already
+        )
+        return Portion(number, 0, tier.unit_price)

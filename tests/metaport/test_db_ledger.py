@@ -1,0 +1,291 @@
+"""The contract of `metering.ledger.Ledger`, over memory, SQLite and PostgreSQL alike."""
+
+import asyncio
+import itertools
+import random
+import unicodedata
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from metaport.db.engine import sqlite_url
+from metaport.db.ledger import SqlLedger, open_ledger
+from metering.errors import LedgerUnavailable
+from metering.events import Checkpoint, Subject, UsageRow
+from metering.ledger import LARGEST_QUANTITY, Ledger, MemoryLedger
+from metering.meters import EGRESS_BYTES, MESSAGES_SENT, VOICE_SECONDS
+
+LOBBY = Subject("lobby", "visitor")
+WINDOW = 1_795_000_500 // 900 * 900
+ALWAYS = (0, 2**40)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
+    if request.param == "memory":
+        yield MemoryLedger()
+        return
+    if request.param == "sqlite":
+        url = sqlite_url(tmp_path / "ledger.db")
+    else:
+        url = request.getfixturevalue("postgres_url")
+    opened = await open_ledger(url)
+    yield opened
+    await opened.close()
+
+
+def row(
+    quantity: int,
+    *,
+    node: str = "hub",
+    boot: str = "1",
+    meter: str = MESSAGES_SENT,
+    subject: Subject = LOBBY,
+    window: int = WINDOW,
+) -> UsageRow:
+    return UsageRow(node, boot, meter, subject, window, quantity)
+
+
+async def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
+    assert await ledger.totals(*ALWAYS) == {}
+    assert await ledger.by_subject(*ALWAYS) == {}
+    assert await ledger.checkpoint("hub") is None
+    assert await ledger.as_of() is None
+
+
+async def test_the_greatest_quantity_of_an_identity_is_kept(ledger: Ledger) -> None:
+    await ledger.upsert([row(3)])
+    await ledger.upsert([row(7)])
+    await ledger.upsert([row(5)])
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 7}
+
+
+async def test_an_identity_may_come_twice_in_one_call(ledger: Ledger) -> None:
+    await ledger.upsert([row(2), row(9), row(4)])
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 9}
+
+
+async def test_every_part_of_the_identity_adds_up(ledger: Ledger) -> None:
+    await ledger.upsert(
+        [
+            row(1),
+            row(10, node="hub-2"),
+            row(100, boot="2"),
+            row(1_000, subject=Subject("lobby", "host")),
+            row(10_000, subject=Subject("hall", "visitor")),
+            row(100_000, window=WINDOW + 900),
+            row(5, meter=VOICE_SECONDS),
+        ]
+    )
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 111_111, VOICE_SECONDS: 5}
+
+
+async def test_the_end_of_a_stretch_is_not_in_it(ledger: Ledger) -> None:
+    await ledger.upsert([row(1, window=WINDOW - 900), row(2), row(4, window=WINDOW + 900)])
+    assert await ledger.totals(WINDOW, WINDOW + 900) == {MESSAGES_SENT: 2}
+    assert await ledger.by_subject(WINDOW, WINDOW + 900) == {(MESSAGES_SENT, LOBBY): 2}
+    assert await ledger.totals(WINDOW, WINDOW) == {}
+
+
+async def test_usage_is_found_by_room_and_by_user(ledger: Ledger) -> None:
+    hall, host = Subject("hall", "visitor"), Subject("lobby", "host")
+    await ledger.upsert([row(1), row(2, node="sfu"), row(4, subject=hall), row(8, subject=host)])
+    assert await ledger.by_subject(*ALWAYS) == {
+        (MESSAGES_SENT, LOBBY): 3,
+        (MESSAGES_SENT, hall): 4,
+        (MESSAGES_SENT, host): 8,
+    }
+    assert await ledger.by_subject(*ALWAYS, user="host") == {(MESSAGES_SENT, host): 8}
+    assert await ledger.by_subject(*ALWAYS, room="hall") == {(MESSAGES_SENT, hall): 4}
+    assert await ledger.by_subject(*ALWAYS, room="hall", user="host") == {}
+
+
+async def test_an_empty_room_is_a_room_of_its_own(ledger: Ledger) -> None:
+    nowhere = Subject("", "visitor")
+    await ledger.upsert([row(1, subject=nowhere), row(2)])
+    assert await ledger.by_subject(*ALWAYS, room="") == {(MESSAGES_SENT, nowhere): 1}
+
+
+async def test_names_are_kept_to_the_byte(ledger: Ledger) -> None:
+    """Case, trailing blanks, composed and decomposed Hangul, and quotes are different names."""
+    decomposed = unicodedata.normalize("NFD", "한글")
+    names = ["한글", decomposed, "a", "A", "a ", "'; drop table usage_window; --", "🎉", ""]
+    rows = [row(2**n, subject=Subject(name, name)) for n, name in enumerate(names)]
+    await ledger.upsert(rows)
+    assert await ledger.by_subject(*ALWAYS) == {
+        (MESSAGES_SENT, Subject(name, name)): 2**n for n, name in enumerate(names)
+    }
+
+
+async def test_sums_may_exceed_what_one_row_can_hold(ledger: Ledger) -> None:
+    most = LARGEST_QUANTITY // 2
+    await ledger.upsert([row(most, meter=EGRESS_BYTES), row(most, meter=EGRESS_BYTES, boot="2")])
+    assert await ledger.totals(*ALWAYS) == {EGRESS_BYTES: 2 * most}
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        row(-1),
+        row(LARGEST_QUANTITY + 1),
+        row(1, subject=Subject("nul\0", "visitor")),
+        row(1, subject=Subject("lobby", "\ud800")),
+    ],
+)
+async def test_a_row_no_database_holds_is_refused_with_all_that_came_with_it(
+    ledger: Ledger, refused: UsageRow
+) -> None:
+    with pytest.raises(ValueError, match=r"cannot be kept|no database keeps"):
+        await ledger.upsert([row(1), refused], Checkpoint("hub", "9", WINDOW))
+    assert await ledger.totals(*ALWAYS) == {}
+    assert await ledger.checkpoint("hub") is None
+
+
+async def test_a_checkpoint_comes_with_its_rows(ledger: Ledger) -> None:
+    await ledger.upsert([row(1)], Checkpoint("hub", "120", WINDOW + 3))
+    assert await ledger.checkpoint("hub") == "120"
+    await ledger.upsert([], Checkpoint("hub", "120", WINDOW + 8))
+    await ledger.upsert([row(2)])
+    assert await ledger.checkpoint("hub") == "120"
+    assert await ledger.as_of() == WINDOW + 8
+
+
+async def test_figures_are_as_old_as_the_reader_that_is_furthest_behind(ledger: Ledger) -> None:
+    await ledger.upsert([], Checkpoint("hub", "1", WINDOW + 20))
+    await ledger.upsert([], Checkpoint("sfu", "1", WINDOW + 10))
+    assert await ledger.as_of() == WINDOW + 10
+    await ledger.upsert([], Checkpoint("sfu", "2", WINDOW + 30))
+    assert await ledger.as_of() == WINDOW + 20
+
+
+async def test_writers_of_the_same_rows_do_not_block_each_other_for_good(ledger: Ledger) -> None:
+    rows = [row(n, subject=Subject(f"room {n}", "visitor")) for n in range(1, 201)]
+    shuffled = [random.Random(seed).sample(rows, len(rows)) for seed in range(6)]
+    await asyncio.gather(*(ledger.upsert(some) for some in shuffled))
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 200 * 201 // 2}
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[UsageRow]:
+    """Rows whose quantities only grow, as a process writes them."""
+    identities = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["hub", "sfu"]),
+                st.sampled_from(["1", "2"]),
+                st.sampled_from([MESSAGES_SENT, VOICE_SECONDS]),
+                st.sampled_from([LOBBY, Subject("hall", "host")]),
+                st.integers(0, 3),
+            ),
+            max_size=6,
+            unique=True,
+        )
+    )
+    rows = []
+    for node, boot, meter, subject, window in identities:
+        growth = draw(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
+        rows += [
+            UsageRow(node, boot, meter, subject, window * 900, total)
+            for total in itertools.accumulate(growth)
+        ]
+    return rows
+
+
+starts = itertools.count(WINDOW, 10 * 900)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(history=histories(), data=st.data())
+async def test_order_grouping_and_replay_change_nothing(
+    ledger: Ledger, history: list[UsageRow], data: st.DataObject
+) -> None:
+    start = next(starts)  # each example has a stretch of time of its own in the same ledger
+    moved = [row._replace(window_start_s=row.window_start_s + start) for row in history]
+    again = data.draw(st.lists(st.sampled_from(moved), max_size=5)) if moved else []
+    order = data.draw(st.permutations(moved + again))
+    while order:
+        size = data.draw(st.integers(1, len(order)))
+        await ledger.upsert(order[:size])
+        order = order[size:]
+    last = {row[:-1]: row.quantity for row in moved}
+    expected: dict[str, int] = {}
+    for (_, _, meter, _, _), quantity in last.items():
+        expected[meter] = expected.get(meter, 0) + quantity
+    assert await ledger.totals(start, start + 9 * 900) == expected
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "ledger.db")
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+async def test_what_was_kept_is_there_when_opened_again(database_url: str) -> None:
+    first = await open_ledger(database_url)
+    await first.upsert([row(12)], Checkpoint("hub", "44", WINDOW))
+    await first.close()
+    second = await open_ledger(database_url)
+    assert await second.totals(*ALWAYS) == {MESSAGES_SENT: 12}
+    assert await second.checkpoint("hub") == "44"
+    await second.close()
+
+
+async def test_a_report_is_read_while_another_process_writes(database_url: str) -> None:
+    writer, reader = await open_ledger(database_url), await open_ledger(database_url)
+    for quantity in range(1, 6):
+        await writer.upsert([row(quantity)])
+        assert await reader.totals(*ALWAYS) == {MESSAGES_SENT: quantity}
+    await reader.close()
+    await writer.close()
+
+
+async def test_several_thousand_rows_go_in_one_call(database_url: str) -> None:
+    ledger = await open_ledger(database_url)
+    rows = [row(n, subject=Subject("lobby", f"visitor {n}")) for n in range(10_000)]
+    await ledger.upsert(rows, Checkpoint("hub", "1", WINDOW))
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: sum(range(10_000))}
+    await ledger.close()
+
+
+async def test_rows_and_checkpoint_stand_or_fall_together(tmp_path: Path) -> None:
+    """The checkpoint's table is gone, so it cannot be kept; its rows must not be either."""
+    ledger = await open_ledger(sqlite_url(tmp_path / "ledger.db"))
+    await _execute(ledger, "ALTER TABLE reader_checkpoint RENAME TO elsewhere")
+    with pytest.raises(LedgerUnavailable):
+        await ledger.upsert([row(1)], Checkpoint("hub", "1", WINDOW))
+    assert await ledger.totals(*ALWAYS) == {}
+    await ledger.close()
+
+
+async def test_a_server_that_went_away_is_told_and_used_again_when_it_is_back(
+    postgres_server: Any, postgres_url: str
+) -> None:
+    ledger = await open_ledger(postgres_url)
+    await ledger.upsert([row(1)], Checkpoint("hub", "1", WINDOW))
+    postgres_server.stop()
+    try:
+        with pytest.raises(LedgerUnavailable):
+            await ledger.upsert([row(2)], Checkpoint("hub", "2", WINDOW))
+        with pytest.raises(LedgerUnavailable):
+            await ledger.totals(*ALWAYS)
+    finally:
+        postgres_server.start()
+    assert await ledger.checkpoint("hub") == "1"
+    await ledger.upsert([row(2)], Checkpoint("hub", "2", WINDOW))
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 2}
+    await ledger.close()
+
+
+async def _execute(ledger: SqlLedger, statement: str) -> None:
+    async with ledger.engine.begin() as connection:
+        await connection.exec_driver_sql(statement)
