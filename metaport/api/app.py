@@ -1,0 +1,52 @@
+"""Lay the routes over the services."""
+
+from aiohttp import web
+
+from metaport.api import accounts, headers, health, openapi, pages, problems, usage, whip
+from metaport.api.bodies import respond
+from metaport.api.services import SERVICES, Services
+
+# The largest REST body is an SDP offer with many m-lines (about 60 KiB seen with 30).
+BODY_BYTES = 256 * 1024
+
+
+async def describe(_: web.Request) -> web.Response:
+    """Return the OpenAPI document."""
+    return respond(openapi.build())
+
+
+def build_app(services: Services) -> web.Application:
+    """Build the application of one hub process."""
+    config = services.config
+    secure = headers.secure(
+        config.http.origins, config.http.frame_ancestors, config.http.tls != "off"
+    )
+    app = web.Application(middlewares=[secure, problems.render], client_max_size=BODY_BYTES)
+    app[SERVICES] = services
+    app[whip.RESOURCES] = services.resources
+    app.add_routes(
+        [
+            web.get("/ws", services.chat),
+            web.get("/healthz", health.healthz),
+            web.get("/readyz", health.readyz),
+            web.get("/metrics", health.metrics),
+            web.get("/api/v1/openapi.json", describe),
+            web.get("/api/v1/config", health.config),
+            web.get("/api/v1/status", health.status),
+            web.post("/api/v1/auth/guest", accounts.guest),
+            web.post("/api/v1/auth/refresh", accounts.refresh),
+            web.post("/api/v1/auth/login", accounts.login),
+            web.get("/api/v1/usage/report", usage.report),
+            web.get("/api/v1/usage/visit", usage.visit),
+            web.patch("/{kind:whip|whep}/sessions/{participant}", whip.patch),
+            web.delete("/{kind:whip|whep}/sessions/{participant}", whip.delete),
+            web.post("/whip/{room:.+}", whip.publish),
+            web.post("/whep/{room:.+}", whip.subscribe),
+            web.options("/{kind:whip|whep}/{room:.+}", whip.options),
+            web.get("/", pages.page("index.html")),
+            web.get("/console", pages.page("console.html")),
+            web.get("/sdk/{path:.+}", pages.folder(pages.SDK)),
+            web.get("/static/{path:.+}", pages.folder(pages.WEB / "static")),
+        ]
+    )
+    return app

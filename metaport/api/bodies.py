@@ -1,0 +1,43 @@
+"""Typed bodies: msgspec structs in, JSON out."""
+
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from metaport.api.problems import Problem
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+async def read_json(request: web.Request, kind: type[Body]) -> Body:
+    """Decode and validate a JSON body.
+
+    Raises:
+        Problem: `bad-request`, with the path of the field that does not fit.
+    """
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem("bad-request", str(error)) from None
+
+
+def respond(body: Any, status: int = 200) -> web.Response:
+    """Encode a struct or plain value as JSON."""
+    return web.Response(
+        status=status, body=msgspec.json.encode(body), content_type="application/json"
+    )
+
+
+async def read_sdp(request: web.Request, media_type: str = "application/sdp") -> str:
+    """Read an SDP (or SDP fragment) body.
+
+    Raises:
+        Problem: `unsupported-media-type`, `bad-sdp` when it is not UTF-8.
+    """
+    if request.content_type != media_type:
+        raise Problem("unsupported-media-type", expects=media_type)
+    try:
+        return (await request.read()).decode()
+    except UnicodeDecodeError:
+        raise Problem("bad-sdp") from None

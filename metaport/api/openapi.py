@@ -1,0 +1,84 @@
+"""OpenAPI 3.1, made from the same structs that validate requests."""
+
+from typing import Any
+
+import msgspec
+
+from metaport import __version__
+from metaport.api import accounts
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One REST operation as the document tells it."""
+
+    method: str
+    path: str
+    summary: str
+    body: type | None = None
+    answer: type | None = None
+    roles: tuple[str, ...] | None = None
+    query: tuple[str, ...] = ()
+
+
+OPERATIONS = (
+    Operation("post", "/api/v1/auth/guest", "손님으로 입장 / Enter as a guest",
+              accounts.GuestRequest, accounts.Session),
+    Operation("post", "/api/v1/auth/refresh", "토큰 갱신 / Renew tokens",
+              accounts.RefreshRequest, accounts.Session),
+    Operation("post", "/api/v1/auth/login", "관리자 로그인 / Sign the admin in",
+              accounts.LoginRequest, accounts.Session),
+    Operation("get", "/api/v1/config", "페이지 설정 / What a page must know"),
+    Operation("get", "/api/v1/status", "운영 현황 / Live figures", roles=("operator", "admin")),
+    Operation("get", "/api/v1/usage/report", "월 사용량·금액 / Usage and amount of a month",
+              roles=("operator", "admin"), query=("month", "format", "lang")),
+    Operation("get", "/api/v1/usage/visit", "이번 방문 비용 / Cost of this visit", roles=()),
+)  # fmt: skip
+
+
+def build() -> dict[str, Any]:
+    """Build the document."""
+    structs = [s for o in OPERATIONS for s in (o.body, o.answer) if s is not None]
+    _, components = msgspec.json.schema_components(
+        structs, ref_template="#/components/schemas/{name}"
+    )
+    paths: dict[str, Any] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _describe(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Metaport Chat", "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": operation.path.removeprefix("/api/v1/").replace("/", "_"),
+        "responses": {
+            "200": {"description": "OK"},
+            "default": {
+                "description": "RFC 9457",
+                "content": {"application/problem+json": {"schema": {"type": "object"}}},
+            },
+        },
+    }
+    if operation.answer is not None:
+        described["responses"]["200"]["content"] = _content(operation.answer)
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": _content(operation.body)}
+    if operation.roles is not None:
+        described["security"] = [{"bearer": list(operation.roles)}]
+    if operation.query:
+        described["parameters"] = [
+            {"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.query
+        ]
+    return described
+
+
+def _content(struct: type) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{struct.__name__}"}}}

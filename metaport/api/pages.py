@@ -1,0 +1,58 @@
+"""The demo page, the console and the JavaScript SDK, as static files."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+import metaport.web
+
+WEB = Path(metaport.web.__file__).parent
+# In a checkout the SDK is served from where it is developed; in a wheel it is packaged beside.
+CHECKOUT_SDK = WEB.parent.parent / "clients" / "js" / "src"
+SDK = CHECKOUT_SDK if CHECKOUT_SDK.is_dir() else WEB / "sdk"
+
+FileHandler = Callable[[web.Request], Awaitable[web.FileResponse]]
+
+CONTENT_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".webmanifest": "application/manifest+json",
+}
+
+
+def page(name: str) -> FileHandler:
+    """Serve one file of the web folder."""
+
+    async def handler(_: web.Request) -> web.FileResponse:
+        return _file(WEB / name)
+
+    return handler
+
+
+def folder(root: Path) -> FileHandler:
+    """Serve the files below a folder whose kind a page may load, and nothing else."""
+    resolved = root.resolve()
+
+    async def handler(request: web.Request) -> web.FileResponse:
+        path = (resolved / request.match_info["path"]).resolve()
+        if not path.is_relative_to(resolved) or not path.is_file():
+            raise web.HTTPNotFound
+        return _file(path)
+
+    return handler
+
+
+def _file(path: Path) -> web.FileResponse:
+    if path.suffix not in CONTENT_TYPES:
+        raise web.HTTPNotFound
+    response = web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+    response.content_type = CONTENT_TYPES[path.suffix]
+    if path.suffix not in {".png", ".ico"}:
+        response.charset = "utf-8"
+    return response

@@ -1,0 +1,116 @@
+"""RFC 9457 problem documents, in the language the client asks for.
+
+Problem            one refusal: status, stable type, fields
+├── raised by handlers, rendered by `render`
+└── anything else becomes "internal", without details
+"""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# reason: (status, Korean title, English title)
+TITLES: dict[str, tuple[int, str, str]] = {
+    "bad-request": (400, "요청 형식이 올바르지 않습니다", "The request is malformed"),
+    "bad-name": (400, "이름을 확인해 주세요", "The name is not usable"),
+    "bad-sdp": (400, "SDP를 해석할 수 없습니다", "The SDP cannot be read"),
+    "unsupported-codecs": (406, "지원하는 코덱이 없습니다", "No codec in common"),
+    "no-token": (401, "인증 토큰이 필요합니다", "A bearer token is required"),
+    "bad-token": (401, "인증 토큰이 유효하지 않습니다", "The token is not valid"),
+    "token-expired": (401, "인증 토큰이 만료되었습니다", "The token has expired"),
+    "bad-credentials": (401, "아이디 또는 비밀번호가 다릅니다", "Wrong user or password"),
+    "forbidden": (403, "권한이 없습니다", "Not allowed for this role"),
+    "origin-not-allowed": (403, "허용되지 않은 출처입니다", "This origin is not allowed"),
+    "guests-not-allowed": (403, "손님 입장이 허용되지 않습니다", "Guests are not allowed here"),
+    "not-found": (404, "찾을 수 없습니다", "Not found"),
+    "no-such-publisher": (404, "송출 중인 사람이 없습니다", "Nothing is published by that user"),
+    "no-such-session": (404, "미디어 세션이 없습니다", "There is no such media session"),
+    "method-not-allowed": (405, "허용되지 않은 메서드입니다", "Method not allowed"),
+    "etag-mismatch": (412, "다른 ICE 세션의 요청입니다", "The ETag is of another ICE session"),
+    "too-large": (413, "요청이 너무 큽니다", "The request is too large"),
+    "unsupported-media-type": (415, "지원하지 않는 형식입니다", "Unsupported media type"),
+    "rate-limited": (429, "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요", "Too many requests"),
+    "internal": (500, "서버 내부 오류입니다", "Internal error"),
+    "media-unavailable": (503, "음성·영상 서버에 연결할 수 없습니다", "The media server is away"),
+    "not-ready": (503, "아직 준비되지 않았습니다", "Not ready"),
+}
+
+BY_STATUS = {
+    400: "bad-request",
+    401: "no-token",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+    429: "rate-limited",
+}
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """Refuse a request for a stable reason; `fields` stand beside the RFC 9457 members."""
+
+    def __init__(self, reason: str, detail: str = "", **fields: Any) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.fields = fields
+        self.status = TITLES[reason][0]
+
+
+def wants_korean(request: web.Request) -> bool:
+    """Tell whether Korean is to be answered (RFC 9110 §12.5.4); Korean where nothing is said."""
+    header = request.headers.get("Accept-Language", "ko").lower()
+    first = header.split(",")[0].strip()
+    return first.startswith("ko") or first in ("", "*")
+
+
+def document(problem: Problem, request: web.Request) -> web.Response:
+    """Build the problem document of one refusal."""
+    status, korean, english = TITLES[problem.reason]
+    body: dict[str, Any] = {
+        "type": f"/problems/{problem.reason}",
+        "title": korean if wants_korean(request) else english,
+        "status": status,
+    }
+    if problem.detail:
+        body["detail"] = problem.detail
+    body |= problem.fields
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if "retry_after_s" in problem.fields:
+        headers["Retry-After"] = str(problem.fields["retry_after_s"])
+    return web.Response(
+        status=status,
+        headers=headers,
+        body=json.dumps(body, ensure_ascii=False).encode(),
+        content_type="application/problem+json",
+    )
+
+
+@web.middleware
+async def render(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every refusal and every failure with a problem document."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return document(problem, request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        reason = BY_STATUS.get(error.status, "bad-request" if error.status < 500 else "internal")
+        response = document(Problem(reason), request)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        logger.exception("unhandled error in %s %s", request.method, request.path)
+        return document(Problem("internal"), request)

@@ -1,0 +1,75 @@
+"""What the handlers work with; filled by `metaport.compose`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiohttp import web
+
+from metaport.config import Config
+from metaport.tokens import Claims, Tokens
+from metering.report import Report
+
+if TYPE_CHECKING:
+    from metaport.api.access import Networks
+    from metaport.api.whip import MediaResources
+
+
+class Presence(Protocol):
+    """A person present in a room without a chat connection (WHIP, WHEP)."""
+
+    def detach(self) -> None:
+        """Let the person leave; a second call does nothing."""
+
+
+class Sfu(Protocol):
+    """The SFU as the API sees it: one request, one answer."""
+
+    async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Ask the SFU; raises `metaport.media.SfuRefused` or `metaport.media.SfuAway`."""
+
+
+class Reports(Protocol):
+    """Questions to the ledger, priced."""
+
+    async def month(self, month: str, now: float) -> Report:
+        """Build the report of a month; raises `ValueError` on an impossible month."""
+
+    async def visit(self, user: str, now: float) -> dict[str, Any]:
+        """Price what one user caused in the last 24 hours."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What keeps this process from serving, and what is merely worse: part → sentence."""
+
+    required: Mapping[str, str]
+    degraded: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Services:
+    """One hub process's API dependencies. Times are seconds since the Unix epoch."""
+
+    config: Config
+    clock: Callable[[], float]
+    started_at: float
+    trusted: "Networks"
+    tokens: Tokens
+    sfu: Sfu
+    reports: Reports
+    resources: "MediaResources"
+    chat: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    attach: Callable[[str, str, str], Presence]
+    enter: Callable[[Claims, str], str]
+    """Return a room's name; raises `ValueError` (no name) or `PermissionError` (no grant)."""
+    check_admin: Callable[[str, str], bool]
+    wait_for_login: Callable[[str], float]
+    wait_for_guest: Callable[[str], float]
+    """Seconds until this address may try again; 0 admits the try."""
+    readiness: Callable[[], Readiness]
+    status: Callable[[], Awaitable[dict[str, Any]]]
+    metrics: Callable[[], Awaitable[tuple[bytes, str]]]
+
+
+SERVICES = web.AppKey("services", Services)

@@ -1,0 +1,176 @@
+"""WHIP (RFC 9725) and WHEP: media by HTTP, for encoders, players and second kinds of client.
+
+A session is a participant like any other: present in its room, metered, and gone when it is
+deleted or its ICE consent expires.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from metaport.api.access import require
+from metaport.api.bodies import read_sdp
+from metaport.api.problems import Problem
+from metaport.api.services import SERVICES, Presence, Services
+from metaport.media import SfuAway, SfuRefused
+from metaport.tokens import Claims
+
+logger = logging.getLogger(__name__)
+
+REASONS = {
+    "bad_sdp": "bad-sdp",
+    "unsupported_codecs": "unsupported-codecs",
+    "no_such_publisher": "no-such-publisher",
+    "no_such_participant": "no-such-session",
+    "not_in_media": "no-such-session",
+    "etag_mismatch": "etag-mismatch",
+}
+
+
+@dataclass
+class Resource:
+    """One live WHIP or WHEP session: who owns it and where they are present."""
+
+    user: str
+    presence: Presence
+
+
+class MediaResources:
+    """The live sessions of this hub process by participant id."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, Resource] = {}
+
+    def add(self, participant: str, user: str, presence: Presence) -> None:
+        """Remember a session that was just created."""
+        self._live[participant] = Resource(user, presence)
+
+    def owned(self, participant: str, claims: Claims) -> Resource:
+        """Return a session of this user (or any, for an operator).
+
+        Raises:
+            Problem: `no-such-session`; also for other people's, so that ids cannot be probed.
+        """
+        resource = self._live.get(participant)
+        if resource is None or (resource.user != claims.user and "operator" not in claims.roles):
+            raise Problem("no-such-session")
+        return resource
+
+    def end(self, participant: str) -> None:
+        """Take a session out of its room; a second call does nothing."""
+        resource = self._live.pop(participant, None)
+        if resource is not None:
+            resource.presence.detach()
+
+    def clear(self) -> None:
+        """Take all out: the SFU that held them is gone."""
+        for participant in list(self._live):
+            self.end(participant)
+
+
+RESOURCES = web.AppKey("resources", MediaResources)
+
+
+async def ask(services: Services, op: str, **fields: Any) -> dict[str, Any]:
+    """Ask the SFU and turn its refusals into problems."""
+    try:
+        return await services.sfu.request(op, **fields)
+    except SfuRefused as refusal:
+        reason = REASONS.get(refusal.reason, "bad-request")
+        raise Problem(reason, refusal.message) from None
+    except SfuAway:
+        raise Problem("media-unavailable", retry_after_s=2) from None
+
+
+def _claims(request: web.Request) -> Claims:
+    services = request.app[SERVICES]
+    return require(request, services.tokens, services.clock())
+
+
+def _created(kind: str, answer: dict[str, Any]) -> web.Response:
+    return web.Response(
+        status=201,
+        text=answer["sdp"],
+        content_type="application/sdp",
+        headers={
+            "Location": f"/{kind}/sessions/{answer['participant']}",
+            "ETag": f'"{answer["etag"]}"',
+            "Accept-Patch": "application/trickle-ice-sdpfrag",
+        },
+    )
+
+
+async def publish(request: web.Request) -> web.Response:
+    """Create a publishing session from an SDP offer (RFC 9725 §4.2)."""
+    return await _create(request, "whip", {})
+
+
+async def subscribe(request: web.Request) -> web.Response:
+    """Create a receiving session; `from` names one publisher, else the whole room."""
+    return await _create(request, "whep", {"from": request.query.get("from")})
+
+
+async def _create(request: web.Request, kind: str, fields: dict[str, Any]) -> web.Response:
+    services = request.app[SERVICES]
+    claims = _claims(request)
+    try:
+        room = services.enter(claims, request.match_info["room"])
+    except ValueError as error:
+        raise Problem("bad-request", f"room: {error}") from None
+    except PermissionError as error:
+        raise Problem("forbidden", room=str(error)) from None
+    answer = await ask(
+        services,
+        kind,
+        room=room,
+        user=claims.user,
+        name=claims.name,
+        sdp=await read_sdp(request),
+        **fields,
+    )
+    presence = services.attach(room, claims.user, claims.name)
+    request.app[RESOURCES].add(answer["participant"], claims.user, presence)
+    return _created(kind, answer)
+
+
+async def patch(request: web.Request) -> web.Response:
+    """Take trickled candidates (204) or restart ICE (200 with the new credentials).
+
+    RFC 9725 §4.3: an ICE restart carries `If-Match: "*"`, a trickle the current ETag.
+    """
+    services = request.app[SERVICES]
+    participant = request.match_info["participant"]
+    request.app[RESOURCES].owned(participant, _claims(request))
+    if_match = request.headers.get("If-Match")
+    answer = await ask(
+        services,
+        "patch",
+        participant=participant,
+        sdp_fragment=await read_sdp(request, "application/trickle-ice-sdpfrag"),
+        if_match=if_match.strip('"') if if_match else None,
+    )
+    if answer.get("sdp_fragment") is None:
+        return web.Response(status=204)
+    return web.Response(
+        text=answer["sdp_fragment"],
+        content_type="application/trickle-ice-sdpfrag",
+        headers={"ETag": f'"{answer["etag"]}"'},
+    )
+
+
+async def delete(request: web.Request) -> web.Response:
+    """End a session (RFC 9725 §4.2)."""
+    services = request.app[SERVICES]
+    resources = request.app[RESOURCES]
+    participant = request.match_info["participant"]
+    resources.owned(participant, _claims(request))
+    await ask(services, "delete", participant=participant)
+    resources.end(participant)
+    return web.Response()
+
+
+async def options(request: web.Request) -> web.Response:
+    """Say what is accepted (RFC 9725 §4.5)."""
+    return web.Response(status=204, headers={"Accept-Post": "application/sdp"})

@@ -1,0 +1,349 @@
+"""The composition root: the only place that knows chatd, sfu and metering at once.
+
+`run_hub` and `run_sfu` build one process each from the configuration, serve until told to stop,
+drain, and return.
+"""
+
+import asyncio
+import logging
+import time
+import unicodedata
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from typing import Any
+
+from aiohttp import web
+
+from chatd.bus import LocalBus
+from chatd.errors import BadToken
+from chatd.errors import TokenExpired as ChatTokenExpired
+from chatd.hub import Hub
+from chatd.limits import Limits, TokenBucket
+from chatd.server import ChatServer
+from chatd.session import Identity, is_room_name
+from metaport import admin, journal, tls
+from metaport.api.app import build_app
+from metaport.api.services import Readiness, Services
+from metaport.api.whip import MediaResources
+from metaport.config import Config
+from metaport.db.engine import open_engine
+from metaport.db.ledger import SqlLedger
+from metaport.log import Log, LogError
+from metaport.logs import LoopLag
+from metaport.media import MediaRelay, SfuAway, SfuLink, SfuRefused
+from metaport.metrics import CHAT, CHAT_BY, Reading, expose
+from metaport.tokens import Claims, TokenExpired, TokenInvalid, Tokens, signing_secret
+from metaport.usage import LedgerReports, Shipper, price_book
+from metering.errors import LedgerUnavailable
+from sfu.control import ControlClient
+from sfu.server import SfuServer
+
+logger = logging.getLogger(__name__)
+
+HUB, SFU = "hub", "sfu"
+# Open intervals and unchanged totals are written this often; with the shipper's second and the
+# SFU's own checkpoint a figure is at most 10 s old.
+CHECKPOINT_S = 5.0
+SYNC_S = 1.0
+
+
+def identity_of(claims: Claims) -> Identity:
+    """Say in the chat's terms who a token speaks for."""
+    return Identity(claims.user, claims.name, claims.roles, claims.rooms, claims.expires_at)
+
+
+class TokenAuthenticator:
+    """The chat's authenticator over the platform's tokens."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def verify(self, token: str, now: float) -> Identity:
+        """Turn a token into an identity. Raises `BadToken`, `TokenExpired` of chatd."""
+        try:
+            claims = self._tokens.verify(token, now)
+        except TokenExpired:
+            raise ChatTokenExpired from None
+        except TokenInvalid:
+            raise BadToken from None
+        return identity_of(claims)
+
+
+class AddressLimit:
+    """Token buckets by client address; forgets the idle ones when there are many."""
+
+    def __init__(self, per_s: float, burst: float, addresses: int = 10_000) -> None:
+        self._rate = (per_s, burst)
+        self._addresses = addresses
+        self._buckets: dict[str, TokenBucket] = {}
+
+    def wait_s(self, address: str) -> float:
+        """Take one token of an address; returns the seconds to wait when there is none."""
+        now = time.monotonic()
+        if len(self._buckets) >= self._addresses and address not in self._buckets:
+            self._buckets.pop(next(iter(self._buckets)))
+        bucket = self._buckets.setdefault(address, TokenBucket(*self._rate, now))
+        return bucket.take(now)
+
+
+async def every(interval_s: float, call: Callable[[], None]) -> None:
+    """Call something at intervals until cancelled; a failure is logged and tried again."""
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            call()
+        except LogError as error:
+            logger.error("%s", error)
+        except Exception:
+            logger.exception("%s failed", getattr(call, "__qualname__", call))
+
+
+@asynccontextmanager
+async def background(**jobs: Any) -> AsyncIterator[None]:
+    """Run named coroutines beside the body; they are cancelled when it ends."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(job, name=name) for name, job in jobs.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def chat_limits(config: Config) -> Limits:
+    """Turn the configuration of text, whose keys have the limits' names, into the hub's limits."""
+    named = {key.name: getattr(config.chat, key.name) for key in fields(config.chat)}
+    named.pop("guests")
+    limits = Limits(**named)
+    return limits.lifted() if config.bench else limits
+
+
+async def run_sfu(config: Config, stop: asyncio.Event) -> None:
+    """Serve voice and video until `stop` is set, then drain.
+
+    Raises:
+        OSError: the media port or the control socket cannot be bound.
+        LogError: the local log cannot be opened.
+    """
+    log = Log(config.sfu_log, fsync=config.log.fsync)
+    usage = journal.UsageLog(log, SFU, time.time)
+    server = SfuServer(
+        config.media.host,
+        config.media.port,
+        [str(endpoint) for endpoint in config.media.advertise],
+        str(config.control_path),
+        journal.MediaJournal(usage),
+    )
+    try:
+        await server.start()
+        async with background(
+            sync=every(SYNC_S, log.sync), checkpoint=every(CHECKPOINT_S, usage.write)
+        ):
+            logger.info("media on UDP port %d", config.media.port)
+            await stop.wait()
+            await server.drain(config.drain_s)
+        usage.write()
+    finally:
+        log.close()
+
+
+async def run_hub(config: Config, stop: asyncio.Event) -> None:
+    """Serve chat, API and pages until `stop` is set, then drain.
+
+    Raises:
+        OSError: the port cannot be bound.
+        LogError: the local log cannot be opened or replayed.
+        DatabaseError, PriceBookError: the ledger or the price book cannot be opened.
+    """
+    log = Log(config.hub_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
+    engine = await open_engine(config.database_url)
+    try:
+        await HubProcess(config, log, SqlLedger(engine)).serve(stop)
+    finally:
+        await engine.dispose()
+        log.close()
+
+
+class HubProcess:
+    """One hub: chat, API and the usage shipper over one log and one ledger."""
+
+    def __init__(self, config: Config, log: Log, ledger: SqlLedger) -> None:
+        self._config = config
+        self._log = log
+        self._started_at = time.time()
+        self._usage = journal.UsageLog(log, HUB, time.time)
+        self._lag = LoopLag(asyncio.get_running_loop())
+        self._tokens = Tokens(signing_secret(config.token.secret, config.secrets_dir))
+        self._shipper = Shipper(ledger, {HUB: log.directory, SFU: config.sfu_log})
+        self._reports = LedgerReports(ledger, price_book(config), config.usage.zone)
+        self._resources = MediaResources()
+        self._client = ControlClient(config.control_path)
+        self._link = SfuLink(self._client)
+        self._relay = MediaRelay(self._link, self._resources.end)
+        self._client.on_event = self._relay.on_event
+        self._client.on_connect = self._relay.on_connect
+        self._client.on_lost = self._sfu_lost
+        self._bus = self._restored_bus()
+        self._hub = Hub(
+            self._bus,
+            journal.ChatJournal(self._usage),
+            TokenAuthenticator(self._tokens),
+            media=self._relay,
+            limits=chat_limits(config),
+        )
+        self._chat = ChatServer(self._hub, origins=config.http.origins)
+        # A class of 30 pupils behind one office address enters within a few seconds.
+        self._guests = AddressLimit(20, 300)
+        self._logins = AddressLimit(0.5, 10)
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Listen until `stop` is set, then drain.
+
+        1. connections are closed in waves with "reconnect at once"
+        2. the last seconds and counters are written and shipped
+        3. the listener closes
+        """
+        config = self._config
+        runner = web.AppRunner(
+            build_app(self._services()), access_log=None, handle_signals=False, shutdown_timeout=1.0
+        )
+        await runner.setup()
+        site = web.TCPSite(
+            runner,
+            config.http.host,
+            config.http.port,
+            backlog=4096,
+            ssl_context=tls.server_context(config),
+        )
+        try:
+            await site.start()
+            await self._client.start()
+            self._lag.start()
+            async with background(
+                ship=self._shipper.run(),
+                sync=every(SYNC_S, self._log.sync),
+                checkpoint=every(CHECKPOINT_S, self._checkpoint),
+            ):
+                logger.info("listening on %s:%d", config.http.host, config.http.port)
+                await stop.wait()
+                await self._chat.drain(config.drain_s)
+            self._usage.write()
+            await self._ship_the_rest()
+        finally:
+            self._lag.close()
+            await self._client.close()
+            await runner.cleanup()
+            self._shipper.close()
+
+    def _restored_bus(self) -> LocalBus:
+        began = time.monotonic()
+        bus = LocalBus()
+        bus.restore(journal.replay(self._log.directory))
+        self._log.on_rotate = lambda: [journal.room_record(fact) for fact in bus.heads()]
+        logger.info("local log replayed in %d ms", (time.monotonic() - began) * 1000)
+        return bus
+
+    def _checkpoint(self) -> None:
+        self._usage.write()
+        shipped = self._shipper.position(HUB)
+        needed = journal.replay_from(self._log.directory)
+        if shipped is not None and needed is not None:
+            self._log.trim(min(shipped, needed))
+
+    async def _ship_the_rest(self) -> None:
+        try:
+            await self._shipper.ship()
+        except (LedgerUnavailable, LogError, OSError) as error:
+            logger.warning("usage stays in the local log until the next start: %s", error)
+
+    def _sfu_lost(self) -> None:
+        self._relay.on_lost()
+        self._resources.clear()
+
+    def _services(self) -> Services:
+        config = self._config
+        return Services(
+            config=config,
+            clock=time.time,
+            started_at=self._started_at,
+            trusted=config.http.trusted_proxies,
+            tokens=self._tokens,
+            sfu=self._link,
+            reports=self._reports,
+            resources=self._resources,
+            chat=self._chat.handle,
+            attach=self._hub.attach,
+            enter=enter,
+            check_admin=lambda user, password: admin.check(config.secrets_dir, user, password),
+            wait_for_guest=self._unless_bench(self._guests.wait_s),
+            wait_for_login=self._logins.wait_s,
+            readiness=self._readiness,
+            status=self._status,
+            metrics=self._metrics,
+        )
+
+    def _unless_bench(self, wait_s: Callable[[str], float]) -> Callable[[str], float]:
+        return (lambda _: 0.0) if self._config.bench else wait_s
+
+    def _readiness(self) -> Readiness:
+        degraded = {}
+        if not self._link.connected:
+            degraded["media"] = "no SFU is connected"
+        if self._shipper.failing is not None:
+            degraded["ledger"] = self._shipper.failing
+        required = {} if self._usage.failing is None else {"log": self._usage.failing}
+        return Readiness(required, degraded)
+
+    async def _sfu_stats(self) -> dict[str, Any] | None:
+        try:
+            return await self._link.request("stats")
+        except (SfuAway, SfuRefused):
+            return None
+
+    async def _status(self) -> dict[str, Any]:
+        stats = await self._sfu_stats()
+        counters = self._hub.counters
+        state = self._readiness()
+        return {
+            "connections": counters.connections,
+            "rooms": counters.rooms,
+            "messages": counters.messages_in,
+            "participants": 0 if stats is None else stats["counters"]["participants"],
+            "media": stats is not None,
+            "failing": state.required,
+            "degraded": state.degraded,
+            "ledger_as_of": min(self._shipper.as_of_s.values(), default=None),
+        }
+
+    async def _metrics(self) -> tuple[bytes, str]:
+        stats = await self._sfu_stats()
+        as_of_s = min(self._shipper.as_of_s.values(), default=self._started_at)
+        counters = self._hub.counters
+        reading = Reading(
+            chat={name: getattr(counters, name) for name in (*CHAT, *CHAT_BY)},
+            sfu=None if stats is None else stats["counters"],
+            gauges={
+                "loop_lag_seconds": ("Worst lateness of the hub's loop", self._lag.take_worst_s()),
+                "ledger_lag_seconds": ("Age of the ledger's figures", time.time() - as_of_s),
+                "log_failures": ("Refused writes of the local log", self._usage.failures),
+            },
+            lag={"log_lag_bytes": self._shipper.lag_bytes()},
+        )
+        return expose(reading)
+
+
+def enter(claims: Claims, raw: str) -> str:
+    """Return the name of a room that a token may enter.
+
+    Raises:
+        ValueError: it is not a room name.
+        PermissionError: the token does not grant it.
+    """
+    room = unicodedata.normalize("NFC", raw)
+    if not is_room_name(room):
+        raise ValueError(room)
+    if not identity_of(claims).may_enter(room):
+        raise PermissionError(room)
+    return room

@@ -1,0 +1,102 @@
+"""Prometheus exposition of one hub process and its SFU (names: base units, `_total` counters)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+# name without prefix: (kind, help)
+CHAT = {
+    "connections": ("gauge", "Open chat connections"),
+    "rooms": ("gauge", "Rooms in memory"),
+    "queue_bytes": ("gauge", "Bytes waiting in outboxes"),
+    "messages_in": ("counter", "Messages accepted"),
+    "messages_out": ("counter", "Live message frames written for connections"),
+    "bytes_in": ("counter", "Bytes of frames received"),
+    "bytes_out": ("counter", "Bytes of frames written"),
+    "recovered": ("counter", "Messages recovered by joins"),
+    "bad_frames": ("counter", "Frames that could not be decoded"),
+}
+CHAT_BY = {
+    "errors": ("reason", "Errors answered"),
+    "closes": ("code", "Connections closed by the server"),
+}
+SFU = {
+    "rooms": ("gauge", "Rooms with media"),
+    "participants": ("gauge", "Participants in media"),
+    "tracks": ("gauge", "Published tracks"),
+    "subscriptions": ("gauge", "Forwarded track subscriptions"),
+    "packets_in": ("counter", "RTP packets received"),
+    "packets_forwarded": ("counter", "RTP packets forwarded"),
+    "bytes_in": ("counter", "RTP bytes received"),
+    "bytes_forwarded": ("counter", "RTP bytes forwarded"),
+    "nack_in": ("counter", "Packets asked again by receivers"),
+    "nack_out": ("counter", "Packets asked again of publishers"),
+    "rtx": ("counter", "Packets sent again to receivers"),
+    "pli_in": ("counter", "Key frame requests by receivers"),
+    "pli_out": ("counter", "Key frame requests passed on to publishers"),
+}
+SFU_BY = {"dropped": ("cause", "Datagrams and packets dropped")}
+
+
+@dataclass
+class Reading:
+    """Figures of one scrape."""
+
+    chat: Mapping[str, Any]
+    sfu: Mapping[str, Any] | None  # None: the SFU did not answer
+    gauges: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # name: (help, value)
+    lag: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # metric: process: value
+
+
+class ReadingCollector(Collector):
+    """Turn one reading into metric families."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the families of this reading."""
+        reading = self._reading
+        yield from _families("metaport_chat", reading.chat, CHAT, CHAT_BY)
+        yield GaugeMetricFamily(
+            "metaport_sfu_up", "Whether the SFU answers", value=float(reading.sfu is not None)
+        )
+        if reading.sfu is not None:
+            yield from _families("metaport_sfu", reading.sfu, SFU, SFU_BY)
+        for name, (text, value) in reading.gauges.items():
+            yield GaugeMetricFamily(f"metaport_{name}", text, value=value)
+        for name, by_process in reading.lag.items():
+            family = GaugeMetricFamily(
+                f"metaport_{name}", name.replace("_", " ").capitalize(), labels=["process"]
+            )
+            for process, value in by_process.items():
+                family.add_metric([process], value)
+            yield family
+
+
+def _families(
+    prefix: str,
+    figures: Mapping[str, Any],
+    plain: Mapping[str, tuple[str, str]],
+    labelled: Mapping[str, tuple[str, str]],
+) -> Iterable[Metric]:
+    for name, (kind, text) in plain.items():
+        family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+        yield family(f"{prefix}_{name}", text, value=figures.get(name, 0))
+    for name, (label, text) in labelled.items():
+        counter = CounterMetricFamily(f"{prefix}_{name}", text, labels=[label])
+        for value, count in figures.get(name, {}).items():
+            counter.add_metric([str(value)], count)
+        yield counter
+
+
+def expose(reading: Reading) -> tuple[bytes, str]:
+    """Render one reading in the Prometheus text format; returns body and content type."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(ReadingCollector(reading))
+    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4

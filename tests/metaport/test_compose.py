@@ -1,0 +1,214 @@
+"""One hub process on loopback, asked over HTTP as any client would."""
+
+import asyncio
+import re
+import socket
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from metaport import admin
+from metaport.compose import run_hub
+from metaport.config import Config
+from metaport.tokens import Tokens
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def config(tmp_path):
+    base = Config()
+    return replace(
+        base,
+        http=replace(base.http, port=free_port(), origins=("https://game.example.kr",)),
+        data=replace(base.data, dir=tmp_path),
+        token=replace(base.token, secret=SECRET),
+        drain_s=1.0,
+    )
+
+
+@pytest.fixture
+async def hub(config):
+    """A running hub; yields a client session with its address as base."""
+    admin.create(config.secrets_dir)
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_hub(config, stop))
+    base = f"http://127.0.0.1:{config.http.port}"
+    async with aiohttp.ClientSession(base, timeout=aiohttp.ClientTimeout(10)) as session:
+        async with asyncio.timeout(10):
+            while True:
+                assert not task.done(), task.exception()
+                try:
+                    async with session.get("/readyz"):
+                        break
+                except aiohttp.ClientConnectorError:
+                    await asyncio.sleep(0.01)
+        yield session
+    stop.set()
+    await task
+
+
+def exactly(config, path):
+    """Ask for a path as it is written, percent signs included."""
+    return URL(f"http://127.0.0.1:{config.http.port}{path}", encoded=True)
+
+
+def bearer(**claims):
+    values = {"user": "visitor", "name": "방문자", "ttl_s": 60} | claims
+    return {"Authorization": f"Bearer {Tokens(SECRET).mint(**values)}"}
+
+
+async def guest(hub, name="방문자"):
+    async with hub.post("/api/v1/auth/guest", json={"name": name}) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+async def test_a_guest_gets_tokens_and_a_new_id_each_time_unless_refreshed(hub):
+    status, first = await guest(hub, "  방문자  ")
+    assert status == 200
+    assert first["user"]["name"] == "방문자"
+    assert first["expires_in"] == 3600
+    _, second = await guest(hub)
+    assert second["user"]["id"] != first["user"]["id"]
+    body = {"refresh_token": first["refresh_token"]}
+    async with hub.post("/api/v1/auth/refresh", json=body) as answer:
+        assert (await answer.json())["user"] == first["user"]
+    async with hub.post("/api/v1/auth/refresh", json={"refresh_token": first["token"]}) as answer:
+        assert answer.status == 401
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\u0000\u200b", "가" * 41, 7, None])
+async def test_an_unusable_name_is_a_problem_document(hub, name):
+    status, problem = await guest(hub, name)
+    assert status == 400
+    assert problem["type"] in ("/problems/bad-name", "/problems/bad-request")
+
+
+async def test_problem_titles_follow_the_language_asked_for(hub):
+    for language, word in (("ko-KR,ko;q=0.9", "찾을 수 없습니다"), ("en", "Not found")):
+        headers = {"Accept-Language": language}
+        async with hub.get("/api/v1/nothing", headers=headers) as answer:
+            assert answer.content_type == "application/problem+json"
+            assert (await answer.json(content_type=None))["title"] == word
+
+
+async def test_a_body_that_is_not_json_is_refused(hub):
+    async with hub.post("/api/v1/auth/guest", data=b"\xff{") as answer:
+        assert answer.status == 400
+
+
+async def test_every_page_forbids_inline_script_and_foreign_frames(hub):
+    async with hub.get("/api/v1/config") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "unsafe-inline" not in policy
+        assert "frame-ancestors 'self'" in policy
+        assert "microphone=(self)" in answer.headers["Permissions-Policy"]
+        assert re.fullmatch("[0-9a-f]{16}", answer.headers["X-Request-Id"])
+
+
+async def test_cors_admits_listed_origins_only(hub):
+    asked = {"Access-Control-Request-Method": "POST"}
+    headers = asked | {"Origin": "https://game.example.kr"}
+    async with hub.options("/api/v1/auth/guest", headers=headers) as answer:
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://game.example.kr"
+    headers = asked | {"Origin": "https://evil.example"}
+    async with hub.options("/api/v1/auth/guest", headers=headers) as answer:
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/..%2f..%2fpyproject.toml", "/sdk/..%2f..%2f..%2fpyproject.toml", "/static/..%2f__init__.py"],
+)
+async def test_nothing_outside_the_pages_is_served(hub, config, path):
+    async with hub.get(exactly(config, path)) as answer:
+        assert answer.status == 404
+
+
+async def test_the_report_is_for_operators(hub):
+    path = "/api/v1/usage/report?month=2026-11"
+    async with hub.get(path) as answer:
+        assert answer.status == 401
+    async with hub.get(path, headers=bearer()) as answer:
+        assert answer.status == 403
+    async with hub.get(path, headers=bearer(roles=["operator"])) as answer:
+        report = await answer.json()
+    assert set(report) == {
+        "month", "zone", "currency", "complete", "as_of", "lines", "subtotal", "vat", "total",
+    }  # fmt: skip
+    async with hub.get(path[:-2] + "13", headers=bearer(roles=["operator"])) as answer:
+        assert answer.status == 400
+
+
+async def test_an_expired_token_is_told_from_a_wrong_one(hub):
+    for headers, reason in (
+        (bearer(ttl_s=-1), "token-expired"),
+        ({"Authorization": "Bearer nonsense"}, "bad-token"),
+    ):
+        async with hub.get("/api/v1/usage/visit", headers=headers) as answer:
+            assert answer.status == 401
+            assert (await answer.json(content_type=None))["type"] == f"/problems/{reason}"
+
+
+async def test_whip_without_an_sfu_is_a_503_that_says_when_to_come_back(hub):
+    headers = bearer() | {"Content-Type": "application/sdp"}
+    async with hub.post("/whip/lobby", data="v=0\r\n", headers=headers) as answer:
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+
+
+async def test_whip_respects_room_names_and_grants(hub, config):
+    headers = bearer(rooms=["world/*"]) | {"Content-Type": "application/sdp"}
+    for path, status in (("/whip/lobby", 403), ("/whip/world%2Fa", 503), ("/whip/a%20b", 400)):
+        url = exactly(config, path)
+        async with hub.post(url, data="v=0\r\n", headers=headers) as answer:
+            assert answer.status == status
+
+
+async def test_readiness_names_what_is_degraded(hub):
+    async with hub.get("/readyz?verbose") as answer:
+        state = await answer.json()
+    assert state["ready"] is True
+    assert "media" in state["degraded"]
+
+
+async def test_metrics_are_served(hub):
+    async with hub.get("/metrics") as answer:
+        text = await answer.text()
+    assert "metaport_chat_connections 0.0" in text
+    assert "metaport_sfu_up 0.0" in text
+
+
+async def test_openapi_describes_every_rest_path(hub):
+    async with hub.get("/api/v1/openapi.json") as answer:
+        document = await answer.json()
+    assert document["openapi"] == "3.1.0"
+    assert "GuestRequest" in document["components"]["schemas"]
+
+
+async def test_login_wants_the_password_of_the_first_start(hub, config):
+    password = admin.reset(config.secrets_dir)
+    for given, status in (("wrong", 401), (password, 200)):
+        body = {"user": "admin", "password": given}
+        async with hub.post("/api/v1/auth/login", json=body) as answer:
+            assert answer.status == status
+            opened = await answer.json(content_type=None)
+    assert "admin" in Tokens(SECRET).verify(opened["token"], 0).roles
+
+
+async def test_logins_are_throttled_by_address(hub):
+    statuses = []
+    for _ in range(12):
+        async with hub.post("/api/v1/auth/login", json={"user": "x", "password": "x"}) as answer:
+            statuses.append(answer.status)
+    assert statuses.count(401) >= 10
+    assert statuses[-1] == 429

@@ -1,0 +1,126 @@
+"""Facts into the local log and back."""
+
+import pytest
+
+from chatd.errors import FactsRefused
+from chatd.facts import ConnectionTime, MessageAccepted, MessagesRecovered, RoomOpened
+from metaport.journal import ChatJournal, MediaJournal, UsageLog, replay, replay_from, usage_of
+from metaport.log import Log, LogFull, read
+from sfu.errors import FactsRefused as MediaFactsRefused
+from sfu.facts import MediaBytes, ParticipantInterval
+
+AT_MS = 1_790_000_000_000
+
+
+def message(offset, **changed):
+    values = {
+        "room": "lobby", "epoch": "e1", "offset": offset, "id": f"m{offset}", "user": "visitor",
+        "name": "방문자", "at_ms": AT_MS, "body": {"text": "안녕"}, "key": "k", "delivered": 3,
+    }  # fmt: skip
+    return MessageAccepted(**values | changed)
+
+
+def totals(directory):
+    """Read what a shipper would store: the greatest total of each counter."""
+    found = {}
+    for _, record in read(directory):
+        if (usage := usage_of(record)) is not None:
+            for row in usage[1]:
+                found[row[:-1]] = max(found.get(row[:-1], 0), row.quantity)
+    summed = {}
+    for (_, _, meter, subject, _), quantity in found.items():
+        summed[meter, *subject] = summed.get((meter, *subject), 0) + quantity
+    return summed
+
+
+class FullLog(Log):
+    """A log on a disk that is full while `full` is set."""
+
+    full = False
+
+    def append(self, records):
+        if self.full:
+            raise LogFull(self.directory, "no space")
+        super().append(records)
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = FullLog(tmp_path / "log")
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def usage(log):
+    return UsageLog(log, "hub", lambda: AT_MS / 1000)
+
+
+def test_messages_come_back_as_they_were_and_are_counted_in_the_same_write(log, usage):
+    facts = [RoomOpened("lobby", "e1"), message(1), message(2, key=None, body="hi")]
+    ChatJournal(usage).commit(facts)
+    assert list(replay(log.directory)) == facts
+    assert totals(log.directory) == {
+        ("chat.messages_sent", "lobby", "visitor"): 2,
+        ("chat.messages_delivered", "lobby", "visitor"): 6,
+    }
+
+
+def test_a_refused_write_counts_no_message_and_the_next_one_counts_right(log, usage):
+    chat = ChatJournal(usage)
+    chat.commit([message(1)])
+    log.full = True
+    with pytest.raises(FactsRefused):
+        chat.commit([message(2), message(3)])
+    log.full = False
+    chat.commit([message(2)])
+    assert totals(log.directory)["chat.messages_sent", "lobby", "visitor"] == 2
+    assert [fact.offset for fact in replay(log.directory)] == [1, 2]
+
+
+def test_facts_that_were_refused_may_be_offered_again_and_count_once(log, usage):
+    connection = ConnectionTime("visitor", AT_MS, AT_MS + 5_000, 2)
+    in_media = [
+        ParticipantInterval("lobby", "visitor", "p1", 0, AT_MS, AT_MS + 3_000),
+        ParticipantInterval("lobby", "visitor", "p1", 640 * 480, AT_MS + 3_000, AT_MS + 4_999),
+        MediaBytes("lobby", "visitor", "p1", AT_MS, 100, 0),
+    ]
+    log.full = True
+    with pytest.raises(FactsRefused):
+        ChatJournal(usage).commit([connection])
+    with pytest.raises(MediaFactsRefused):
+        MediaJournal(usage).commit(in_media)
+    assert usage.failing
+    log.full = False
+    ChatJournal(usage).commit([connection])
+    MediaJournal(usage).commit(in_media)
+    assert usage.failing is None
+    assert totals(log.directory) == {
+        ("chat.connection_seconds", "", "visitor"): 10,
+        ("voice.participant_seconds", "lobby", "visitor"): 3,
+        ("video.participant_seconds.sd", "lobby", "visitor"): 1,
+        ("media.ingress_bytes", "lobby", "visitor"): 100,
+    }
+
+
+def test_recovered_messages_have_their_own_meter(log, usage):
+    ChatJournal(usage).commit([MessagesRecovered("lobby", "visitor", 7, AT_MS)])
+    assert totals(log.directory) == {("chat.messages_recovered", "lobby", "visitor"): 7}
+
+
+def test_replay_begins_late_enough_and_every_segment_tells_the_heads(tmp_path, monkeypatch):
+    monkeypatch.setattr("metaport.journal.REPLAY_BYTES", 3_000)
+    heads = []
+    log = Log(tmp_path / "log", segment_bytes=1_000, on_rotate=lambda: list(heads))
+    chat = ChatJournal(UsageLog(log, "hub", lambda: AT_MS / 1000))
+    for offset in range(1, 101):
+        chat.commit([message(offset)])
+    assert replay_from(log.directory) > 0
+    offsets = [fact.offset for fact in replay(log.directory)]
+    assert offsets[-1] == 100
+    assert 1 < offsets[0] < 100
+    log.close()
+
+
+def test_an_empty_directory_replays_nothing(tmp_path):
+    assert list(replay(tmp_path / "none")) == []
