@@ -98,9 +98,9 @@ class Publisher:
     ) -> None:
         """Add SSRCs that a negotiation signalled for a track; bound ones stay as they are."""
         for ssrc in ssrcs:
-            self._add_source(Source(ssrc, track))
+            self._add_source(Source(ssrc, track, signalled=True))
         for ssrc, repaired in rtx_ssrcs.items():
-            self._add_source(Source(ssrc, track, repairs=repaired))
+            self._add_source(Source(ssrc, track, repaired, signalled=True))
 
     def remove_track(self, track: Track) -> None:
         """Stop receiving a track; its subscriptions fall silent until they are unsubscribed."""
@@ -119,11 +119,14 @@ class Publisher:
         self._mid_ids = sorted(ids)
 
     def _add_source(self, source: Source) -> None:
-        if source.ssrc in self._sources:
+        known = self._sources.get(source.ssrc)
+        if known is not None:
+            known.signalled |= source.signalled
             return
         of_track = [other for other in self._sources.values() if other.track is source.track]
         if len(of_track) >= MAX_SOURCES_PER_TRACK:
-            oldest = next(other for other in of_track if other is not source.track.current)
+            spare = [other for other in of_track if other is not source.track.current]
+            oldest = min(spare, key=lambda other: other.signalled)  # an unsignalled one first
             del self._sources[oldest.ssrc]
         self._sources[source.ssrc] = source
 
@@ -139,7 +142,7 @@ class Publisher:
             header = read_header(packet)
             source = self._sources.get(header[4])
             if source is None:
-                source = self._bind_unsignalled(packet, header)
+                source = self._bind_unsignalled(packet, header, now)
                 if source is None:
                     tally.drop("unknown_source")
                     return
@@ -189,8 +192,11 @@ class Publisher:
         packet = unwrap_rtx(packet, header, payload_type, source.ssrc)
         self._receive_media(source, packet, read_header(packet), now, repaired=True)
 
-    def _bind_unsignalled(self, packet: bytes, header: Header) -> Source | None:
-        """Find the m-line of an SSRC nobody announced (RFC 8843 9.2), and remember it."""
+    def _bind_unsignalled(self, packet: bytes, header: Header, now: float) -> Source | None:
+        """Find the m-line of an SSRC nobody announced (RFC 8843 9.2), and remember it.
+
+        A payload type alone is weak evidence: it does not take a track from an SSRC that sends.
+        """
         payload_type, ssrc = header[1], header[4]
         track = self._track_by_mid(packet, header)
         if track is None:
@@ -200,6 +206,8 @@ class Publisher:
             if len(able) != 1:
                 return None
             track = able[0]
+            if payload_type in track.formats and track.receiving(now):
+                return None
         if payload_type in track.formats:
             source = Source(ssrc, track)
         elif payload_type in track.repairs and track.current is not None:
@@ -242,7 +250,7 @@ class Publisher:
         if source is None:
             return
         # Bound it stays: Chromium says goodbye and comes back under a signalled SSRC.
-        self._sources[ssrc] = Source(ssrc, source.track, source.repairs)
+        self._sources[ssrc] = Source(ssrc, source.track, source.repairs, signalled=source.signalled)
         if source.track.current is source:
             source.track.current = None
 
@@ -278,12 +286,13 @@ class Publisher:
 
     def _ask_for_lost(self, source: Source, now: float) -> None:
         track = source.track
-        given_up = source.detector.given_up
         lost = source.detector.due(now)
+        given_up = source.detector.given_up - source.given_up
+        source.given_up += given_up
         if track.muted:
             return
-        if source.detector.given_up > given_up:
-            self.tally.given_up += source.detector.given_up - given_up
+        if given_up:
+            self.tally.given_up += given_up
             track.request_key_frame()
         if lost and track.codec is not None and track.codec.nack:
             self.tally.nack_out += len(lost)

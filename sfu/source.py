@@ -13,12 +13,25 @@ if TYPE_CHECKING:
 class Source:
     """One SSRC of a publisher: a stream of media, or of the retransmissions of one."""
 
-    __slots__ = ("detector", "first_at", "reception", "repairs", "ssrc", "track")
+    __slots__ = (
+        "detector",
+        "first_at",
+        "given_up",
+        "reception",
+        "repairs",
+        "signalled",
+        "ssrc",
+        "track",
+    )
 
-    def __init__(self, ssrc: int, track: "Track", repairs: int | None = None) -> None:
+    def __init__(
+        self, ssrc: int, track: "Track", repairs: int | None = None, *, signalled: bool = False
+    ) -> None:
         self.ssrc = ssrc
         self.track = track
         self.repairs = repairs  # the SSRC whose packets it repeats; `None` for media
+        self.signalled = signalled  # whether a description named it
+        self.given_up = 0  # of the detector's, those already counted
         self.detector = LossDetector()
         self.reception = Reception()
         self.first_at = -1.0  # `now` of its first packet

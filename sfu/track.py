@@ -127,6 +127,10 @@ class Track:
         elif self.kind == "video":
             self.request_key_frame()
 
+    def receiving(self, now: float) -> bool:
+        """Whether an SSRC feeds the track now."""
+        return self.current is not None and now - self._arrival <= SOURCE_SILENT_S
+
     def media_clock(self, now: float) -> tuple[int, int] | None:
         """Return the publisher's wall clock (NTP) and the track's timestamp at ``now``."""
         if self.current is None or self.current.reception.sender_report is None:
@@ -312,7 +316,7 @@ class Track:
         return (
             self.current is None
             or source.first_at > self.current.first_at
-            or now - self._arrival > SOURCE_SILENT_S
+            or not self.receiving(now)
         )
 
     def _switch(self, source: "Source", timestamp: int, number: int, now: float) -> None:
