@@ -79,7 +79,7 @@ def _video(name: str, label: str, bound_ko: str, bound_en: str) -> Meter:
         Service.VIDEO,
         Unit.SECOND,
         f"비디오 참여 시간 {label}",
-        f"Video participation, {label}",
+        f"Video time, {label}",
         "참여자에게 영상이 하나 이상 전달된 초의 수로, 그때 전달된 모든 영상의 화소 수 합이 "
         f"{bound_ko}인 경우이다.",
         "Seconds in which at least one video stream was forwarded to the participant and the "
@@ -137,7 +137,7 @@ METERS = MappingProxyType(
                 Service.VOICE,
                 Unit.SECOND,
                 "음성 참여 시간",
-                "Voice participation",
+                "Voice time",
                 "미디어에 들어온 때부터 나갈 때까지의 초 가운데 참여자에게 영상이 하나도 전달되지 "
                 "않은 초의 수이다.",
                 "Seconds from joining media to leaving it in which no video stream was forwarded "
