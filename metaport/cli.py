@@ -21,6 +21,7 @@ from metaport.language import Lang, Say, preferred
 
 if TYPE_CHECKING:
     from metaport.config import Config
+    from metaport.log_repair import Damage
 
 Serve = Callable[["Config", asyncio.Event], Awaitable[None]]
 
@@ -134,6 +135,16 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
 
     tls = group("tls", "로컬 인증서", "local certificates")
     add(tls, "trust", _tls_trust, "인증 기관을 신뢰하는 방법", "how to trust the local authority")
+
+    log = group("log", "로컬 로그", "local log")
+    add(log, "check", _log_check, "로컬 로그를 끝까지 읽어 봅니다", "read the local log through")
+    add(
+        log,
+        "repair",
+        _log_repair,
+        "손상된 부분을 따로 옮겨 두고 나머지를 살립니다 (서버를 멈춘 뒤)",
+        "set damaged bytes aside and keep the rest (with the server stopped)",
+    )
 
     admin = group("admin", "첫 관리자", "first admin")
     add(admin, "password", _admin_password, "새 비밀번호를 만듭니다", "give a new password")
@@ -295,6 +306,58 @@ def _tls_trust(arguments: argparse.Namespace) -> int:
 
     print(tls.how_to_trust(_load(arguments), arguments.lang))
     return DONE
+
+
+def _log_check(arguments: argparse.Namespace) -> int:
+    from metaport import log_repair
+
+    config = _load(arguments)
+    found = [
+        damage
+        for directory in (config.hub_log, config.sfu_log)
+        for damage in log_repair.find(directory)
+    ]
+    for damage in found:
+        print(_told(damage, arguments.lang))
+    if any(not damage.torn for damage in found):
+        print(
+            Say("손상이 있습니다: metaport log repair", "Damaged: metaport log repair").to(
+                arguments.lang
+            )
+        )
+        return WRONG
+    print(Say("로컬 로그에 손상이 없습니다.", "The local log is whole.").to(arguments.lang))
+    return DONE
+
+
+def _log_repair(arguments: argparse.Namespace) -> int:
+    from metaport import log_repair
+    from metaport.log_records import LogLocked
+
+    config = _load(arguments)
+    for directory in (config.hub_log, config.sfu_log):
+        if not directory.exists():
+            continue
+        try:
+            repaired = log_repair.repair(directory)
+        except LogLocked as error:
+            _complain(str(error))
+            return WRONG
+        for damage, copy in repaired:
+            print(_told(damage, arguments.lang))
+            print(f"  → {copy}")
+    print(Say("나머지는 모두 읽을 수 있습니다.", "Everything else can be read.").to(arguments.lang))
+    return DONE
+
+
+def _told(damage: Damage, lang: Lang) -> str:
+    if damage.torn:
+        kind = Say("쓰다 만 끝부분 (다음 시작 때 잘라 냅니다)", "torn tail (cut at the next start)")
+    else:
+        kind = Say("손상", "damaged")
+    at = Say(f"위치 {damage.position}", f"at {damage.position}")
+    size = Say(f"{damage.size}바이트", f"{damage.size} bytes")
+    return f"{damage.path}: {at.to(lang)}, {size.to(lang)}: {kind.to(lang)}"
 
 
 def _admin_password(arguments: argparse.Namespace) -> int:

@@ -7,16 +7,11 @@
 
 **What `append` returned from survives `kill -9`; a record is never skipped in silence.**
 
-A log is a directory of segments named by the position they start at. A record is
+A torn tail is cut when the log is opened; damage with valid records behind it is refused (see
+`log_repair`). Each opening starts a new segment `BOOT_STRIDE` further on, so that no position is
+ever used twice, even when a power failure took records that a reader had already seen.
 
-    u32 length and, in its top bit, "more of the same append follows" · u32 CRC-32 · payload
-
-little endian. The checksum covers position, length and payload: zeros after a power failure, stale
-blocks and a payload that imitates a record do not pass for one. A torn tail is cut when the log is
-opened. Each opening starts a new segment `_BOOT_STRIDE` further on, so that no position is ever
-used twice, even when a power failure took records that a reader had already seen.
-
-Not supported: several writers, random access, compression.
+Not supported: several writers, random access, compression. `log_records` has the format.
 """
 
 from __future__ import annotations
@@ -25,146 +20,50 @@ import errno
 import fcntl
 import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from struct import Struct
-from typing import Literal, NamedTuple
-from zlib import crc32
+
+from metaport.log_records import (
+    LogCorrupt,
+    LogError,
+    LogFull,
+    LogLocked,
+    LogTrimmed,
+    Segment,
+    encode,
+    first_bad,
+    next_valid,
+    parse,
+    segment_path,
+    segments,
+)
+
+__all__ = [
+    "Follower", "Log", "LogCorrupt", "LogError", "LogFull", "LogLocked", "LogTrimmed",
+    "lock", "read",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 32 << 20
-_BOOT_STRIDE = 1 << 40  # no process writes a tebibyte in its life; 2^23 starts fit 63 bits
-_READ_BYTES = 1 << 20
-_HEADER = Struct("<II")
-_PLACE = Struct("<QI")
-_MORE = 1 << 31
+BOOT_STRIDE = 1 << 40  # no process writes a tebibyte in its life; 2^23 starts fit 63 bits
+READ_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class LogError(Exception):
-    """The log cannot do what was asked.
-
-    LogError
-    ├── LogFull      nothing of this append was stored; a later one may be
-    ├── LogLocked    another process writes this log
-    ├── LogTrimmed   the position asked for has been dropped
-    └── LogCorrupt   a record in the middle is damaged
-    """
-
-
-class LogFull(LogError):  # noqa: N818 - the name is the sentence
-    """No room for the append; the log is as it was before."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path = path
-        super().__init__(f"{path}: nothing stored: {reason}")
-
-
-class LogLocked(LogError):  # noqa: N818
-    """Another process holds the log; `pid` is what it wrote of itself, or empty."""
-
-    def __init__(self, directory: Path, pid: str) -> None:
-        self.directory, self.pid = directory, pid
-        holder = f"process {pid}" if pid else "another process"
-        super().__init__(f"{directory}: {holder} is writing this log")
-
-
-class LogTrimmed(LogError):  # noqa: N818
-    """Records from `position` up to `oldest` are gone."""
-
-    def __init__(self, directory: Path, position: int, oldest: int) -> None:
-        self.directory, self.position, self.oldest = directory, position, oldest
-        super().__init__(f"{directory}: position {position} is gone, the oldest kept is {oldest}")
-
-
-class LogCorrupt(LogError):  # noqa: N818
-    """A record is damaged and valid ones follow it, at `resumes_at` where that is known."""
-
-    def __init__(self, path: Path, position: int, resumes_at: int | None) -> None:
-        self.path, self.position, self.resumes_at = path, position, resumes_at
-        until = (
-            "" if resumes_at is None else f", {resumes_at - position} bytes lost before the next"
-        )
-        super().__init__(f"{path}: damaged record at position {position}{until}")
-
-
-class _Segment(NamedTuple):
-    start: int
-    path: Path
-
-
-def _segments(directory: Path) -> list[_Segment]:
-    try:
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        return []
-    found = (name.removesuffix(".log") for name in names if name.endswith(".log"))
-    return sorted(_Segment(int(n), directory / f"{n}.log") for n in found if n.isdecimal())
-
-
-class _Parsed(NamedTuple):
-    records: list[tuple[int, bytes]]  # the position after the record, its payload
-    end: int  # offset after the last whole append
-    damaged: bool  # the bytes at `end` are there and are no record
-
-
-def _parse(data: bytes | memoryview, position: int, offset: int = 0) -> _Parsed:
-    """Read whole appends from `data`, whose first byte stands at `position`."""
-    records: list[tuple[int, bytes]] = []
-    whole, end, size = 0, offset, len(data)
-    while size - offset >= _HEADER.size:
-        marked, checksum = _HEADER.unpack_from(data, offset)
-        length = marked & ~_MORE
-        after = offset + _HEADER.size + length
-        if after > size:
-            break
-        payload = bytes(data[offset + _HEADER.size : after])
-        if not length or crc32(payload, crc32(_PLACE.pack(position + offset, marked))) != checksum:
-            return _Parsed(records[:whole], end, True)
-        records.append((position + after, payload))
-        offset = after
-        if not marked & _MORE:
-            whole, end = len(records), offset
-    return _Parsed(records[:whole], end, False)
-
-
-def _encode(records: Sequence[bytes], position: int) -> bytes:
-    parts: list[bytes] = []
-    last = len(records) - 1
-    for index, payload in enumerate(records):
-        if not 0 < len(payload) < _MORE:
-            raise ValueError("a record has 1 to 2^31 - 1 bytes")
-        marked = len(payload) if index == last else len(payload) | _MORE
-        checksum = crc32(payload, crc32(_PLACE.pack(position, marked)))
-        parts += (_HEADER.pack(marked, checksum), payload)
-        position += _HEADER.size + len(payload)
-    return b"".join(parts)
-
-
-def _next_valid(data: bytes, position: int, offset: int) -> int | None:
-    """Find the offset of the next valid record, whether or not its append is whole."""
-    view = memoryview(data)
-    for at in range(offset + 1, len(data) - _HEADER.size):
-        marked, checksum = _HEADER.unpack_from(view, at)
-        length = marked & ~_MORE
-        after = at + _HEADER.size + length
-        if length and after <= len(data):
-            payload = view[at + _HEADER.size : after]
-            if crc32(payload, crc32(_PLACE.pack(position + at, marked))) == checksum:
-                return at
-    return None
+# macOS has no fdatasync.
+_flush = getattr(os, "fdatasync", os.fsync)
 
 
 class Log:
     """Write a log; one process at a time, held by an advisory lock on the directory.
 
+    `fsync` is "interval" (the caller calls `sync` each second) or "always" (every append does).
     `on_rotate` returns records that every segment begins with (what a replay needs that older
     segments held). It is called inside `append`, and what it returns stands before its records.
 
-    Raises `LogLocked`, `LogCorrupt`, `OSError` when opened.
+    Raises `LogLocked`, `LogCorrupt`, `LogFull`, `OSError` when opened.
     """
 
     def __init__(
@@ -172,7 +71,7 @@ class Log:
         directory: Path,
         *,
         segment_bytes: int = SEGMENT_BYTES,
-        fsync: Literal["interval", "always"] | str = "interval",
+        fsync: str = "interval",
         on_rotate: Callable[[], Sequence[bytes]] | None = None,
     ) -> None:
         self.directory = directory
@@ -180,14 +79,18 @@ class Log:
         self._segment_bytes = segment_bytes
         self._fsync_always = fsync == "always"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _lock(directory)
+        self._lock = lock(directory)
         self._descriptor = -1  # -1 while no segment is open
+        self._handover = threading.Lock()  # `_descriptor` is not replaced while it is flushed
         self._torn = False  # bytes of a refused append may stand after `_position`
         self._failed: OSError | None = None  # a failed fsync: what is on disk is unknown
         self._unsynced = False
         try:
-            self._position = _recover(directory)
+            empty = _recover(directory)
+            self._position = _next_start(directory)
             self._start(self._position)
+            for path in empty:  # only now: their names kept the highest position ever used
+                path.unlink()
         except BaseException:
             self.close()
             raise
@@ -201,7 +104,8 @@ class Log:
         """Store all records or none, in one write.
 
         Raises `LogFull` when the disk is full, `LogError` when the disk fails; nothing of
-        `records` has happened then.
+        `records` has happened then. (A failed fsync with `fsync="always"` is the exception: what
+        it left is known after a restart.)
         """
         if not records:
             return
@@ -210,7 +114,7 @@ class Log:
             self._rotate()
         if self._position == self._segment_start and self.on_rotate is not None:
             records = [*self.on_rotate(), *records]
-        data = _encode(records, self._position)
+        data = encode(records, self._position)
         try:
             written = os.write(self._descriptor, data)
         except OSError as error:
@@ -223,16 +127,20 @@ class Log:
             self.sync()
 
     def sync(self) -> None:
-        """Flush to the disk what was appended. Raises `LogError`; the log is of no use then."""
-        if not self._unsynced:
-            return
-        try:
-            _flush(self._descriptor)
-        except OSError as error:
-            # After a failed fsync the kernel may have dropped the pages: a second call would lie.
-            self._failed = error
-            raise LogError(f"{self._path}: {error.strerror}") from error
-        self._unsynced = False
+        """Flush to the disk what was appended; may be called from a thread besides the writer's.
+
+        Raises `LogError`; the log takes no more appends then.
+        """
+        with self._handover:
+            if not self._unsynced or self._descriptor < 0:
+                return
+            self._unsynced = False  # before the flush: an append meanwhile sets it again
+            try:
+                _flush(self._descriptor)
+            except OSError as error:
+                # After a failed fsync the kernel may have dropped the pages; a second would lie.
+                self._failed = error
+                raise LogError(f"{self._path}: {error.strerror}") from error
 
     def trim(self, before_position: int) -> None:
         """Drop the segments that hold nothing at or after `before_position`.
@@ -240,8 +148,7 @@ class Log:
         A segment goes only when the next begins at or before it, so that a reader that has read
         everything still finds its place.
         """
-        segments = _segments(self.directory)
-        for segment, following in pairwise(segments):
+        for segment, following in pairwise(segments(self.directory)):
             if following.start <= before_position:
                 segment.path.unlink()
 
@@ -252,8 +159,9 @@ class Log:
                 self.sync()
             except LogError as error:
                 logger.error("%s", error)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            with self._handover:
+                os.close(self._descriptor)
+                self._descriptor = -1
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -263,17 +171,18 @@ class Log:
         self._start(self._position)
 
     def _start(self, position: int) -> None:
-        path = self.directory / f"{position:020d}.log"
+        """Begin a segment. Raises `LogError`, `LogFull`; the log goes on where it was then."""
+        path = segment_path(self.directory, position)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             _sync_directory(self.directory)
         except OSError as error:
-            if self._descriptor < 0:
-                raise
             raise _refusal(path, error) from error
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._path, self._segment_start = descriptor, path, position
+        with self._handover:
+            old, self._descriptor = self._descriptor, descriptor
+        self._path, self._segment_start = path, position
+        if old >= 0:
+            os.close(old)
 
     def _mend(self) -> None:
         """Take away what a refused append left behind, before anything follows it."""
@@ -301,7 +210,8 @@ def _refusal(path: Path, error: OSError) -> LogError:
     return LogFull(path, reason) if error.errno in _FULL else LogError(f"{path}: {reason}")
 
 
-def _lock(directory: Path) -> int:
+def lock(directory: Path) -> int:
+    """Take a log's lock and return the descriptor that holds it. Raises `LogLocked`, `OSError`."""
     descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -314,50 +224,36 @@ def _lock(directory: Path) -> int:
     return descriptor
 
 
-def _recover(directory: Path) -> int:
-    """Cut a torn tail, drop empty segments; return where the new segment starts."""
-    segments = _segments(directory)
-    while segments:
-        start, path = segments[-1]
-        size = _cut(path, start)
-        if size or len(segments) == 1:
+def _recover(directory: Path) -> list[Path]:
+    """Cut a torn tail; return the empty segments that may go."""
+    found = segments(directory)
+    empty: list[Path] = []
+    for start, path in reversed(found):
+        if _cut(path, start):
             break
-        path.unlink()
-        segments.pop()
-    if not segments:
-        return 0
-    return (segments[-1].start // _BOOT_STRIDE + 1) * _BOOT_STRIDE
+        if path != found[0].path:  # a reader that has seen nothing yet starts at the first
+            empty.append(path)
+    return empty
+
+
+def _next_start(directory: Path) -> int:
+    found = segments(directory)
+    return (found[-1].start // BOOT_STRIDE + 1) * BOOT_STRIDE if found else 0
 
 
 def _cut(path: Path, start: int) -> int:
     """Cut what is no whole append off the end of a segment; return the size that is left."""
     data = path.read_bytes()
-    end = _parse(data, start).end
+    end = parse(data, start).end
     if end == len(data):
         return end
-    resumes = _next_valid(data, start, _first_bad(data, start, end))
+    bad = first_bad(data, start, end)
+    resumes = next_valid(data, start, bad)
     if resumes is not None:
-        raise LogCorrupt(path, start + _first_bad(data, start, end), start + resumes)
+        raise LogCorrupt(path, start + bad, start + resumes)
     logger.warning("%s: cut a torn tail of %d bytes at %d", path, len(data) - end, start + end)
     os.truncate(path, end)
     return end
-
-
-def _first_bad(data: bytes, start: int, offset: int) -> int:
-    """Skip the valid records of an append that is not whole; return the offset after them."""
-    while len(data) - offset >= _HEADER.size:
-        marked, checksum = _HEADER.unpack_from(data, offset)
-        after = offset + _HEADER.size + (marked & ~_MORE)
-        payload = data[offset + _HEADER.size : after]
-        seed = crc32(_PLACE.pack(start + offset, marked))
-        if after > len(data) or not payload or crc32(payload, seed) != checksum:
-            break
-        offset = after
-    return offset
-
-
-# macOS has no fdatasync.
-_flush = getattr(os, "fdatasync", os.fsync)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -380,9 +276,8 @@ class Follower:
         self._position = position
         self._ready: deque[tuple[int, bytes]] = deque()
         self._read_to = position  # position after the last record in `_ready`
-        self._segment: _Segment | None = None
+        self._segment: Segment | None = None
         self._descriptor = -1
-        self._told = False  # the gap after the end was logged
 
     @property
     def position(self) -> int | None:
@@ -394,8 +289,12 @@ class Follower:
 
         Raises `LogTrimmed`, `LogCorrupt`, `LogError`, `OSError`; calling again asks again.
         """
-        while len(self._ready) < max_records and self._fill():
-            pass
+        try:
+            while len(self._ready) < max_records and self._fill():
+                pass
+        except (LogError, OSError):
+            if not self._ready:
+                raise  # else what stands before it comes first, and the next call meets it again
         records = [self._ready.popleft() for _ in range(min(max_records, len(self._ready)))]
         if records:
             self._position = records[-1][0]
@@ -405,7 +304,7 @@ class Follower:
         """Tell how many bytes of the log were not returned yet."""
         position = self._position or 0
         total = 0
-        for segment in _segments(self.directory):
+        for segment in segments(self.directory):
             try:
                 end = segment.start + segment.path.stat().st_size
             except FileNotFoundError:
@@ -422,69 +321,63 @@ class Follower:
 
     def _fill(self) -> bool:
         """Read on by one chunk; tell whether there was something."""
-        segments = _segments(self.directory)  # listed first: a later one means this one is final
-        if self._segment is None and not self._open(segments):
+        found = segments(self.directory)  # listed first: a later one means that this one is final
+        if self._segment is None and not self._open(found):
             return False
         assert self._segment is not None
+        assert self._read_to is not None
         start, path = self._segment
-        position = self._read_to = max(self._read_to or 0, start)
-        size = _READ_BYTES
+        size = READ_BYTES
         while True:
-            data = os.pread(self._descriptor, size, position - start)
-            parsed = _parse(data, position)
-            if parsed.records or parsed.damaged or len(data) < size:
+            data = os.pread(self._descriptor, size, self._read_to - start)
+            parsed = parse(data, self._read_to)
+            if parsed.end or parsed.bad is not None or len(data) < size:
                 break
             size *= 2  # one append longer than the chunk
-        self._ready.extend(parsed.records)
-        self._read_to = position + parsed.end
-        if parsed.records:
+        if parsed.end:
+            self._ready.extend(parsed.records)
+            self._read_to += parsed.end
             return True
-        if parsed.damaged:
-            raise LogCorrupt(path, position + parsed.end, None)
-        return self._next(segments, len(data))
+        if parsed.bad is not None:
+            raise LogCorrupt(path, self._read_to + parsed.bad)
+        return self._next(found, unread=len(data))
 
-    def _next(self, segments: list[_Segment], left: int) -> bool:
+    def _next(self, found: list[Segment], unread: int) -> bool:
         """Go on to the next segment, where there is one."""
         assert self._segment is not None
         assert self._read_to is not None
         start, path = self._segment
-        following = next((segment for segment in segments if segment.start > start), None)
+        following = next((segment for segment in found if segment.start > start), None)
         if following is None:
-            return False
-        if left:
-            raise LogCorrupt(path, self._read_to, None)
+            return False  # an append under way, or none
+        if unread:
+            raise LogCorrupt(path, self._read_to)
         self.close()
         self._read_to = following.start
-        return self._open(segments)
+        return self._open(found)
 
-    def _open(self, segments: list[_Segment]) -> bool:
-        if not segments:
+    def _open(self, found: list[Segment]) -> bool:
+        if not found:
             return False
-        position = segments[0].start if self._read_to is None else self._read_to
-        if position < segments[0].start:
-            raise LogTrimmed(self.directory, position, segments[0].start)
-        segment = max(s for s in segments if s.start <= position)
+        position = found[0].start if self._read_to is None else self._read_to
+        if position < found[0].start:
+            raise LogTrimmed(self.directory, position, found[0].start)
+        segment = max(s for s in found if s.start <= position)
         try:
-            self._descriptor = os.open(segment.path, os.O_RDONLY)
+            descriptor = os.open(segment.path, os.O_RDONLY)
         except FileNotFoundError:
             return False  # trimmed meanwhile; the next poll says so
-        self._segment = segment
-        self._tell_gap(segment, position, segments[-1] is segment)
-        return True
-
-    def _tell_gap(self, segment: _Segment, position: int, last: bool) -> None:
-        end = segment.start + os.fstat(self._descriptor).st_size
-        if position <= end or self._told:
-            return
-        if last and position // _BOOT_STRIDE > segment.start // _BOOT_STRIDE:
-            self.close()
+        end = segment.start + os.fstat(descriptor).st_size
+        if position > end and segment == found[-1] and position - end >= BOOT_STRIDE // 2:
+            os.close(descriptor)
             raise LogError(f"{self.directory}: position {position} is after the end, {end}")
-        self._told = True
-        logger.warning(
-            "%s: %d bytes read earlier are gone, as after a power failure",
-            segment.path,
-            position - end,
-        )
+        if position > end:
+            gone = position - end
+            logger.warning(
+                "%s: %d bytes read earlier are gone (power failure?)", segment.path, gone
+            )
+        self._descriptor, self._segment, self._read_to = descriptor, segment, position
+        return True
 
 
 def read(directory: Path, position: int | None = None) -> Iterator[tuple[int, bytes]]:

@@ -1,0 +1,180 @@
+"""The format of the local log: records, appends, segments. Bytes in, records out.
+
+A log is a directory of segments named by the position they start at. A record is
+
+    u32 length and two flags · u32 CRC-32 · payload
+
+little endian. The flag MORE says that the next record belongs to the same append: readers take an
+append whole or not at all. A HOLE stands where `log_repair` set damaged bytes aside. The checksum
+covers position, length and payload, so that zeros after a power failure, stale blocks and a payload
+that imitates a record do not pass for one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+MORE, HOLE = 1 << 31, 1 << 30
+LENGTH_MASK = HOLE - 1
+HEADER = Struct("<II")
+RECORD_BYTES = HEADER.size + 1  # the shortest record
+_PLACE = Struct("<QI")
+
+
+class LogError(Exception):
+    """The log cannot do what was asked.
+
+    LogError
+    ├── LogFull      nothing of this append was stored; a later one may be
+    ├── LogLocked    another process writes this log
+    ├── LogTrimmed   the position asked for has been dropped
+    └── LogCorrupt   a record in the middle is damaged
+    """
+
+
+class LogFull(LogError):  # noqa: N818 - the name is the sentence
+    """No room for the append; the log is as it was before."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: nothing stored: {reason}")
+
+
+class LogLocked(LogError):  # noqa: N818
+    """Another process holds the log; `pid` is what it wrote of itself, or empty."""
+
+    def __init__(self, directory: Path, pid: str) -> None:
+        self.directory, self.pid = directory, pid
+        holder = f"process {pid}" if pid else "another process"
+        super().__init__(f"{directory}: {holder} is writing this log")
+
+
+class LogTrimmed(LogError):  # noqa: N818
+    """Records from `position` up to `oldest` are gone."""
+
+    def __init__(self, directory: Path, position: int, oldest: int) -> None:
+        self.directory, self.position, self.oldest = directory, position, oldest
+        super().__init__(f"{directory}: position {position} is gone, the oldest kept is {oldest}")
+
+
+class LogCorrupt(LogError):  # noqa: N818
+    """A record is damaged and others follow it, at `resumes_at` where that is known."""
+
+    def __init__(self, path: Path, position: int, resumes_at: int | None = None) -> None:
+        self.path, self.position, self.resumes_at = path, position, resumes_at
+        span = "" if resumes_at is None else f" ({resumes_at - position} bytes)"
+        super().__init__(
+            f"{path}: damaged at position {position}{span};"
+            " stop the server and run `metaport log repair`"
+        )
+
+
+class Segment(NamedTuple):
+    """Name one file of a log; the first byte of the file stands at `start`."""
+
+    start: int
+    path: Path
+
+
+class Parsed(NamedTuple):
+    """Hold what a stretch of bytes contains."""
+
+    records: list[tuple[int, bytes]]  # the position after the record, its payload
+    end: int  # offset after the last whole append
+    bad: int | None  # offset of a damaged record, if there is one
+
+
+def segments(directory: Path) -> list[Segment]:
+    """List the segments of a log in order; none where there is no log."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    found = (name.removesuffix(".log") for name in names if name.endswith(".log"))
+    return sorted(Segment(int(n), directory / f"{n}.log") for n in found if n.isdecimal())
+
+
+def segment_path(directory: Path, start: int) -> Path:
+    return directory / f"{start:020d}.log"
+
+
+def encode(records: Sequence[bytes], position: int) -> bytes:
+    """Return the bytes of one append that begins at `position`."""
+    parts: list[bytes] = []
+    last = len(records) - 1
+    for index, payload in enumerate(records):
+        length = len(payload)
+        if not 0 < length <= LENGTH_MASK:
+            raise ValueError(f"a record has 1 to {LENGTH_MASK} bytes, not {length}")
+        parts.append(_record(payload, length if index == last else length | MORE, position))
+        position += HEADER.size + length
+    return b"".join(parts)
+
+
+def encode_hole(size: int, position: int) -> bytes:
+    """Return `size` bytes that a reader passes over; `size` is at least `RECORD_BYTES`."""
+    payload = bytes(size - HEADER.size)
+    return _record(payload, len(payload) | HOLE, position)
+
+
+def parse(data: bytes, position: int) -> Parsed:
+    """Read the whole appends in `data`, whose first byte stands at `position`."""
+    records: list[tuple[int, bytes]] = []
+    whole = end = offset = 0
+    while (after := record_end(data, offset)) is not None:
+        marked = _valid(data, position, offset, after)
+        if marked is None:
+            return Parsed(records[:whole], end, offset)
+        if not marked & HOLE:
+            records.append((position + after, data[offset + HEADER.size : after]))
+        offset = after
+        if not marked & MORE:
+            whole, end = len(records), offset
+    return Parsed(records[:whole], end, None)
+
+
+def record_end(data: bytes, offset: int) -> int | None:
+    """Return the offset after the record at `offset`, `None` when its end is not in `data`."""
+    if len(data) - offset < HEADER.size:
+        return None
+    length: int = HEADER.unpack_from(data, offset)[0] & LENGTH_MASK
+    after = offset + HEADER.size + length
+    return after if after <= len(data) else None
+
+
+def first_bad(data: bytes, position: int, offset: int) -> int:
+    """Return the offset after the valid records from `offset` on, whole append or not."""
+    while (after := record_end(data, offset)) is not None:
+        if _valid(data, position, offset, after) is None:
+            break
+        offset = after
+    return offset
+
+
+def next_valid(data: bytes, position: int, bad: int) -> int | None:
+    """Return the offset of the first valid record after the damaged one at `bad`."""
+    for offset in range(bad + RECORD_BYTES, len(data) - RECORD_BYTES + 1):
+        after = record_end(data, offset)
+        if after is not None and _valid(data, position, offset, after) is not None:
+            return offset
+    return None
+
+
+def _record(payload: bytes, marked: int, position: int) -> bytes:
+    return HEADER.pack(marked, crc32(payload, crc32(_PLACE.pack(position, marked)))) + payload
+
+
+def _valid(data: bytes, position: int, offset: int, after: int) -> int | None:
+    """Return the record's length and flags, `None` when its checksum does not hold."""
+    marked, checksum = HEADER.unpack_from(data, offset)
+    place = crc32(_PLACE.pack(position + offset, marked))
+    good = (
+        after - offset > HEADER.size
+        and crc32(data[offset + HEADER.size : after], place) == checksum
+    )
+    return marked if good else None
