@@ -1,0 +1,293 @@
+"""The transports of all peers behind one UDP port: ICE, DTLS and SRTP brought together.
+
+1. `Transports.receive_datagram` tells STUN, DTLS and SRTP apart by the first byte (RFC 7983).
+2. STUN goes to the ICE agent, whose answer returns on the path it came from.
+3. DTLS and SRTP count only from paths that proved themselves; others are dropped.
+4. `PeerTransport` decrypts and calls `on_rtp` or `on_rtcp`; `send_rtp` and `send_rtcp` encrypt
+   and send at once: it is the `sfu.forwarding.Output` of its peer.
+
+**No byte from the network raises out of `receive_datagram`**: each drop is counted by cause.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from sfu.aiortc_seam import Certificate, DtlsSrtp, UnprotectError
+from sfu.errors import HostileBytes
+from sfu.ice import Credentials, IceAgent, IceSession, Path
+from sfu.sdp import Fingerprint
+
+logger = logging.getLogger(__name__)
+
+# From the first check to SRTP keys; a handshake with three lost flights takes 7 s.
+HANDSHAKE_S = 20.0
+
+Send = Callable[[bytes, Path], None]
+
+
+class Core(Protocol):
+    """A sans-IO core that a transport feeds: a publisher or a subscriber."""
+
+    def receive_rtcp(self, packet: bytes, now: float) -> None:
+        """Take one plain compound RTCP packet."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+
+    def next_deadline(self) -> float | None:
+        """Tell when `handle_timeout` must run."""
+
+
+class TransportCounters:
+    """What the UDP port of this process saw; all grow only."""
+
+    def __init__(self) -> None:
+        self.datagrams_received = 0
+        self.bytes_received = 0
+        self.datagrams_sent = 0
+        self.bytes_sent = 0
+        self.connected = 0
+        self.dropped: Counter[str] = Counter()
+
+
+class PeerTransport:
+    """One peer's transport.
+
+    `on_connected()` is called each time media can flow (again), `on_lost()` when consent ended:
+    an ICE restart may bring it back; `on_closed(reason)` when the peer left or never got through.
+    """
+
+    def __init__(self, layer: "Transports", session: IceSession, now: float) -> None:
+        self.ice = session
+        # Whose timers may have changed when a packet arrived.
+        self.core: Core | None = None
+        self.on_rtp: Callable[[bytes, float], None] = _ignore
+        self.on_rtcp: Callable[[bytes, float], None] = _ignore
+        self.on_connected: Callable[[], None] = _nothing
+        self.on_lost: Callable[[], None] = _nothing
+        self.on_closed: Callable[[str], None] = _nothing_why
+        self.lost = False
+        self.closed = False
+        self.fingerprints: tuple[Fingerprint, ...] = ()
+        self._layer = layer
+        self._counters = layer.counters
+        self._reachable = False
+        self._handshake_until: float | None = None
+        self._dtls = self._fresh_dtls()
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether packets sent now reach the peer, as far as anyone can know."""
+        return self.ice.selected is not None and self._dtls.connected
+
+    @property
+    def credentials(self) -> Credentials:
+        """Return our ICE credentials for the next description."""
+        return self.ice.local
+
+    def accept(self, fingerprints: Sequence[Fingerprint], remote: Credentials, now: float) -> None:
+        """Take the peer's description. Other certificates than before mean a new handshake."""
+        self.ice.remote = remote
+        self.ice.touch(now)
+        if self._dtls.started and tuple(fingerprints) == self.fingerprints:
+            return
+        if self._dtls.started:
+            self._dtls.close()
+            self._dtls = self._fresh_dtls()
+            if self._reachable:
+                self._handshake_until = now + HANDSHAKE_S
+        self.fingerprints = tuple(fingerprints)
+        self._dtls.start(self.fingerprints)
+
+    def restart(self, now: float) -> None:
+        """Change our ICE credentials; media goes on until the peer checks with the new ones."""
+        self._layer.agent.restart(self.ice, now)
+
+    def close(self) -> None:
+        """Say goodbye to the peer and forget it, without calling `on_closed`."""
+        if self.closed:
+            return
+        self.closed = True
+        self._dtls.close()
+        self._layer.forget(self)
+
+    def receive_srtp(self, datagram: bytes, now: float) -> None:
+        """Decrypt a datagram and pass it on."""
+        if not self._dtls.connected:
+            self._counters.dropped["srtp_before_keys"] += 1
+            return
+        if len(datagram) < 8:
+            self._counters.dropped["srtp_malformed"] += 1
+            return
+        # RFC 5761 section 4: RTCP has 192 to 223 where RTP has marker and payload type.
+        rtcp = 192 <= datagram[1] <= 223
+        try:
+            if rtcp:
+                self.on_rtcp(self._dtls.unprotect_rtcp(datagram), now)
+            else:
+                self.on_rtp(self._dtls.unprotect_rtp(datagram), now)
+        except (UnprotectError, HostileBytes) as error:
+            self._counters.dropped[error.cause] += 1
+
+    def receive_dtls(self, datagram: bytes) -> None:
+        """Feed the handshake, or a goodbye."""
+        if not self._dtls.receive_dtls(datagram):
+            self._counters.dropped["dtls_backlog"] += 1
+
+    def send_rtp(self, packet: bytes) -> None:
+        """Encrypt and send a plain RTP packet; dropped and counted when it cannot be."""
+        path = self.ice.selected
+        if path is None or not self._dtls.connected:
+            self._counters.dropped["send_not_connected"] += 1
+            return
+        protected = self._dtls.protect_rtp(packet)
+        if protected is None:
+            self._counters.dropped["send_refused_by_srtp"] += 1
+            return
+        self._layer.send(protected, path)
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """Encrypt and send a plain RTCP packet; dropped and counted when it cannot be."""
+        path = self.ice.selected
+        if path is None or not self._dtls.connected:
+            self._counters.dropped["send_not_connected"] += 1
+            return
+        protected = self._dtls.protect_rtcp(packet)
+        if protected is None:
+            self._counters.dropped["send_refused_by_srtp"] += 1
+            return
+        self._layer.send(protected, path)
+
+    def reached(self, now: float) -> None:
+        """Note that the peer's checks select a path; the first one starts or revives media."""
+        if self._reachable:
+            return
+        self._reachable = True
+        if self._dtls.connected:
+            self.lost = False
+            self.on_connected()
+        else:
+            self._handshake_until = now + HANDSHAKE_S
+
+    def handle_timeout(self, now: float) -> None:
+        """Notice the end of consent (RFC 7675) and handshakes that lead nowhere."""
+        if self._handshake_until is not None and now >= self._handshake_until:
+            self._end("handshake_timeout")
+        elif now >= self.ice.expires_at and not self.lost:
+            if not self._dtls.connected:
+                self._end("no_connection")
+                return
+            self.lost = True
+            self._reachable = False
+            self._layer.agent.forget_paths(self.ice)
+            self.on_lost()
+
+    def _fresh_dtls(self) -> DtlsSrtp:
+        return DtlsSrtp(
+            self._layer.certificate,
+            self._send_dtls,
+            on_connected=self._dtls_connected,
+            on_closed=self._end,
+        )
+
+    def _send_dtls(self, datagram: bytes) -> None:
+        if self.ice.selected is not None:
+            self._layer.send(datagram, self.ice.selected)
+
+    def _dtls_connected(self) -> None:
+        self._handshake_until = None
+        self._counters.connected += 1
+        if self.ice.selected is not None:
+            self.on_connected()
+
+    def _end(self, reason: str) -> None:
+        if not self.closed:
+            self.close()
+            self.on_closed(reason)
+
+
+def _ignore(packet: bytes, now: float) -> None:
+    """Drop a packet nobody waits for."""
+
+
+def _nothing() -> None:
+    """Tell nobody."""
+
+
+def _nothing_why(reason: str) -> None:
+    """Tell nobody why."""
+
+
+class Transports:
+    """All peer transports of this process. `send` puts a datagram on a path, never raising."""
+
+    def __init__(
+        self, certificate: Certificate, send: Send, random: Callable[[int], bytes]
+    ) -> None:
+        self.certificate = certificate
+        self.counters = TransportCounters()
+        self.send = send
+        self.agent = IceAgent(random)
+        # Peers heard since the caller last looked at their cores' deadlines, and cleared this.
+        self.touched: set[PeerTransport] = set()
+        self._peers: dict[IceSession, PeerTransport] = {}
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __iter__(self) -> Iterator[PeerTransport]:
+        return iter(list(self._peers.values()))
+
+    def open(self, now: float) -> PeerTransport:
+        """Make a transport that waits for its peer."""
+        session = self.agent.open(now)
+        peer = PeerTransport(self, session, now)
+        self._peers[session] = peer
+        return peer
+
+    def forget(self, peer: PeerTransport) -> None:
+        """Free what `peer` held here; `PeerTransport.close` calls this."""
+        self.agent.close(peer.ice)
+        self._peers.pop(peer.ice, None)
+        self.touched.discard(peer)
+
+    def receive_datagram(self, datagram: bytes, path: Path, now: float) -> None:
+        """Take one datagram from the network."""
+        counters = self.counters
+        counters.datagrams_received += 1
+        counters.bytes_received += len(datagram)
+        first = datagram[0] if datagram else 255
+        try:
+            if first < 4:
+                self._receive_stun(datagram, path, now)
+                return
+            session = self.agent.find(path)
+            if session is None:
+                counters.dropped["unknown_address"] += 1
+            elif 128 <= first < 192:
+                peer = self._peers[session]
+                self.touched.add(peer)
+                peer.receive_srtp(datagram, now)
+            elif 20 <= first < 64:
+                self._peers[session].receive_dtls(datagram)
+            else:
+                counters.dropped["unknown_protocol"] += 1
+        except HostileBytes as error:
+            counters.dropped[error.cause] += 1
+        except Exception:
+            # A bug met by one peer's bytes must not silence the others.
+            counters.dropped["internal_error"] += 1
+            logger.exception("datagram of %d bytes failed", len(datagram))
+
+    def handle_timeout(self, now: float) -> None:
+        """End what expired; call it about once a second."""
+        for peer in self:
+            peer.handle_timeout(now)
+
+    def _receive_stun(self, datagram: bytes, path: Path, now: float) -> None:
+        answer = self.agent.receive_check(datagram, path, now)
+        self.send(answer.datagram, path)
+        if answer.moved:
+            self._peers[answer.session].reached(now)

@@ -1,0 +1,181 @@
+"""The UDP port: one socket for each of our addresses, all on the same port number.
+
+A socket of its own for each address, because a reply must come from the address that was asked:
+on a wildcard socket the kernel picks the source, and a machine with several addresses in one
+network (or IPv6 with its temporary ones) would answer from the wrong one.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable, Iterable, Sequence
+
+import ifaddr
+
+from sfu.ice import Path
+from sfu.sdp import Candidate
+from sfu.transport import TransportCounters
+
+logger = logging.getLogger(__name__)
+
+# The kernel holds what arrives while the loop is busy: 4 MiB are about 3,000 packets of video.
+BUFFER_BYTES = 4 << 20
+# Datagrams read before other callbacks of the loop get their turn.
+BATCH = 64
+# Beyond what SRTP accepts, so that longer datagrams are seen as such.
+READ_BYTES = 2049
+
+Receive = Callable[[bytes, Path, float], None]
+
+
+def local_addresses() -> list[str]:
+    """Return this machine's addresses: IPv4 before IPv6, loopback last, no link-local ones."""
+    found: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = []
+    for adapter in ifaddr.get_adapters():
+        for entry in adapter.ips:
+            text = entry.ip if isinstance(entry.ip, str) else entry.ip[0]
+            address = ipaddress.ip_address(text)
+            if not address.is_link_local and address not in found:
+                found.append(address)
+    found.sort(key=lambda address: (address.is_loopback, address.version))
+    return [str(address) for address in found]
+
+
+def addresses_to_bind(host: str | None) -> list[str]:
+    """Return the addresses a configured host stands for: `None` and wildcards for all."""
+    match host:
+        case None | "" | "*" | "::":
+            return local_addresses()
+        case "0.0.0.0":
+            return [a for a in local_addresses() if ":" not in a]
+        case _:
+            return [host]
+
+
+def resolve(entries: Iterable[str], port: int) -> list[Candidate]:
+    """Turn `address[:port]` entries into candidates; names are looked up once. Raises OSError."""
+    candidates: list[Candidate] = []
+    for entry in entries:
+        host, own_port = split_port(entry, port)
+        for info in socket.getaddrinfo(host, own_port, type=socket.SOCK_DGRAM):
+            candidate = Candidate(str(info[4][0]), own_port)
+            if candidate not in candidates:
+                candidates.append(candidate)
+    return candidates
+
+
+def split_port(entry: str, port: int) -> tuple[str, int]:
+    """Split `address[:port]`; an IPv6 address with a port stands in brackets."""
+    if entry.startswith("["):
+        host, _, rest = entry[1:].partition("]")
+        return host, int(rest[1:]) if rest.startswith(":") else port
+    if entry.count(":") == 1:
+        host, _, text = entry.partition(":")
+        return host, int(text)
+    return entry, port
+
+
+class UdpPort:
+    """The sockets of one port, read by the running loop, written at once.
+
+    1. `open` binds them; 2. each datagram goes to `receive(datagram, path, now)`;
+    3. `received` is called once after each batch; 4. `send` never raises and never blocks.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        received: Callable[[], None],
+        *,
+        clock: Callable[[], float],
+        counters: TransportCounters,
+    ) -> None:
+        self.port = 0
+        self._counters = counters
+        self._receive = receive
+        self._received = received
+        self._clock = clock
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return the addresses that are bound."""
+        return [sock.getsockname()[0] for sock in self._sockets]
+
+    def open(self, addresses: Sequence[str], port: int) -> None:
+        """Bind `port` on each address; 0 takes a free one, the same everywhere.
+
+        An address that is not there (any more) is left out.
+
+        Raises:
+            OSError: the port is taken, or no address could be bound.
+        """
+        self.port = port
+        try:
+            for address in addresses:
+                self._bind(address)
+        except OSError:
+            self.close()
+            raise
+        if not self._sockets:
+            raise OSError(errno.EADDRNOTAVAIL, f"none of {', '.join(addresses)} can be bound")
+        loop = asyncio.get_running_loop()
+        for index, sock in enumerate(self._sockets):
+            loop.add_reader(sock.fileno(), self._read, index, sock)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets.clear()
+
+    def send(self, datagram: bytes, path: Path) -> None:
+        """Send a datagram on a path; dropped and counted when the kernel does not take it."""
+        try:
+            self._sockets[path.local].sendto(datagram, path.address)
+        except BlockingIOError:
+            self._counters.dropped["send_buffer_full"] += 1
+        except (OSError, IndexError):
+            self._counters.dropped["send_failed"] += 1
+        else:
+            self._counters.datagrams_sent += 1
+            self._counters.bytes_sent += len(datagram)
+
+    def _bind(self, address: str) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+            sock.bind((address, self.port))
+        except OSError as error:
+            sock.close()
+            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                logger.warning("media address %s is not available", address)
+                return
+            raise OSError(
+                error.errno, f"UDP port {self.port} on {address}: {error.strerror}"
+            ) from None
+        self.port = sock.getsockname()[1]
+        self._sockets.append(sock)
+
+    def _read(self, index: int, sock: socket.socket) -> None:
+        now = self._clock()
+        receive = self._receive
+        for _ in range(BATCH):
+            try:
+                datagram, address = sock.recvfrom(READ_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                # An ICMP error of an earlier send (RFC 1122 section 4.1.3.3): read on.
+                continue
+            receive(datagram, Path(index, address), now)
+        self._received()
