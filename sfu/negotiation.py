@@ -1,0 +1,163 @@
+"""What we accept of an offer, and what we offer ourselves (RFC 3264, RFC 8829); pure functions.
+
+Our own offers always use the same payload types and extension ids, so that most receivers can
+share one rewritten packet. Answers use the numbers of the offer, as RFC 3264 section 6.1 asks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sfu.codec import ABS_SEND_TIME, AUDIO_LEVEL, MID, VIDEO_ORIENTATION, Codec
+from sfu.errors import SdpError
+from sfu.sdp import PROFILES, Description, Direction, LocalMedia, Media, parameters
+
+OPUS = Codec("opus", 111, 48000, 2, "minptime=10;useinbandfec=1")
+VP8 = Codec("VP8", 96, 90000, rtx_payload_type=97)
+# Constrained baseline 3.1 is what every browser decodes (RFC 7742 section 6.2).
+H264 = Codec(
+    "H264",
+    102,
+    90000,
+    fmtp="level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    rtx_payload_type=103,
+)
+OFFERED = {"audio": (OPUS,), "video": (VP8, H264)}
+OFFERED_EXTENSIONS: dict[str, dict[str, int]] = {
+    "audio": {MID: 1, AUDIO_LEVEL: 2, ABS_SEND_TIME: 3},
+    "video": {MID: 1, ABS_SEND_TIME: 3, VIDEO_ORIENTATION: 4},
+}
+FEEDBACK: dict[str, tuple[str, ...]] = {
+    "audio": (),
+    "video": ("goog-remb", "ccm fir", "nack", "nack pli"),
+}
+# RFC 5761 section 4: these would be taken for RTCP on a shared port.
+_RTCP_LOOKALIKES = range(64, 96)
+
+
+def check_transport(description: Description, setups: frozenset[str]) -> Media:
+    """Return the m-line that carries the transport, if we can serve it.
+
+    Raises:
+        SdpError: not bundled, no ICE credentials or fingerprint, or a DTLS role we cannot take:
+            we are always the DTLS server.
+    """
+    transport = description.transport
+    if transport.credentials is None:
+        raise SdpError("no ICE credentials")
+    if not transport.fingerprints:
+        raise SdpError("no certificate fingerprint")
+    if transport.setup not in setups:
+        raise SdpError(f"a=setup must be one of {', '.join(sorted(setups))}")
+    if any(m.kind in OFFERED and not m.rejected and not m.rtcp_mux for m in description.media):
+        raise SdpError("rtcp-mux is required")
+    return transport
+
+
+def supported(media: Media, description: Description) -> bool:
+    """Tell whether an m-line of an offer can be anything but rejected."""
+    return (
+        media.kind in OFFERED
+        and not media.rejected
+        and media.profile in PROFILES
+        and media.mid in description.bundle
+        and bool(acceptable_codecs(media))
+    )
+
+
+def acceptable_codecs(media: Media) -> list[Codec]:
+    """Return the codecs of a peer that we forward, ours first: Opus; VP8 before H.264."""
+    usable = [
+        replace(codec, nack="nack" in media.feedback[codec.payload_type])
+        for codec in media.codecs
+        if codec.payload_type not in _RTCP_LOOKALIKES
+    ]
+    if media.kind == "audio":
+        return [
+            replace(codec, name="opus", nack=False)
+            for codec in usable
+            if codec.name.lower() == "opus" and codec.clock_rate == 48000
+        ]
+    # Encoding names ignore case (RFC 8866 section 6.6); from here on they are spelt one way.
+    vp8 = [replace(c, name="VP8") for c in usable if c.name.upper() == "VP8"]
+    h264 = [
+        replace(c, name="H264")
+        for c in usable
+        if c.name.upper() == "H264" and _packetization_mode(c) == "1"
+    ]
+    # Receivers are promised constrained baseline, so it goes before the other profiles.
+    h264.sort(key=lambda c: not _is_baseline(c))
+    return vp8 + h264
+
+
+def _packetization_mode(codec: Codec) -> str:
+    return parameters(codec.fmtp).get("packetization-mode", "0")
+
+
+def _is_baseline(codec: Codec) -> bool:
+    profile = parameters(codec.fmtp).get("profile-level-id", "").lower()
+    return profile.startswith(("42e0", "42c0", "4200"))
+
+
+def accepted_extensions(media: Media) -> dict[str, int]:
+    """Return the header extensions of a peer that we use, under its ids."""
+    ours = OFFERED_EXTENSIONS[media.kind]
+    return {uri: number for uri, number in media.extensions.items() if uri in ours}
+
+
+def accepted_feedback(media: Media, codecs: Sequence[Codec]) -> dict[int, list[str]]:
+    """Return the feedback of a peer that we use, by payload type."""
+    return {
+        codec.payload_type: [
+            kind for kind in FEEDBACK[media.kind] if kind in media.feedback[codec.payload_type]
+        ]
+        for codec in codecs
+    }
+
+
+def reject(media: Media) -> LocalMedia:
+    """Answer an m-line with port 0."""
+    return LocalMedia(
+        media.kind,
+        media.mid,
+        "inactive",
+        rejected=True,
+        profile=media.profile,
+        formats=media.formats,
+    )
+
+
+def publishes(media: Media) -> bool:
+    """Tell whether the peer means to send on this m-line."""
+    return media.direction in {"sendonly", "sendrecv"}
+
+
+def receives(media: Media) -> bool:
+    """Tell whether the peer means to receive on this m-line."""
+    return media.direction in {"recvonly", "sendrecv"}
+
+
+def answer(media: Media, codecs: Sequence[Codec], direction: Direction) -> LocalMedia:
+    """Answer an m-line with `codecs` of the offer."""
+    return LocalMedia(
+        media.kind,
+        media.mid,
+        direction,
+        codecs=codecs,
+        feedback=accepted_feedback(media, codecs),
+        extensions=accepted_extensions(media),
+        rtcp_rsize=media.rtcp_rsize,
+        profile=media.profile,
+    )
+
+
+def offer(kind: str, mid: str) -> LocalMedia:
+    """Offer an m-line in our numbering, inactive until a track is put on it."""
+    codecs = OFFERED[kind]
+    return LocalMedia(
+        kind,
+        mid,
+        "inactive",
+        codecs=codecs,
+        feedback={codec.payload_type: FEEDBACK[kind] for codec in codecs},
+        extensions=OFFERED_EXTENSIONS[kind],
+    )
