@@ -1,0 +1,433 @@
+"""All rooms of this process: who is in, what is announced to whom, when they must go; sans-IO.
+
+1. `enter` and `leave` open and end participation, and with it metering.
+2. `open_publishing`, `open_subscribing` and `open_viewing` give a participant a connection whose
+   life is followed here: a lost one hides its tracks, a revived one shows them again.
+3. `announce_tracks` tells the others what a participant publishes now.
+4. `drain_events` makes the offers that are due and returns what is to be sent; `wake` is called
+   when there is something to drain.
+5. `handle_timeout` every `TICK_S`: grace periods, unanswered offers, speakers, checkpoints.
+
+**A participant's last facts are committed before anybody is told that they left.**
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sfu.control import Link, Map
+from sfu.errors import Refused
+from sfu.facts import Facts
+from sfu.forwarding import Tally
+from sfu.participant import Participant, Role
+from sfu.publishing import Publishing
+from sfu.room import PublishedTrack, Room
+from sfu.sdp import Candidate, Fingerprint
+from sfu.speakers import Speakers
+from sfu.subscribing import Subscribing
+from sfu.transport import PeerTransport, Transports
+from sfu.usage import Usage
+from sfu.viewing import Viewing
+
+# At most four `media.speakers` a second, and pixels observed as often.
+TICK_S = 0.25
+# With the tick below the 5 s that an interval may last.
+CHECKPOINT_S = 4.0
+# A page reloads, a phone changes networks, a hub restarts within this.
+SESSION_GRACE_S = 15.0
+LINK_GRACE_S = 20.0
+TRANSPORT_GRACE_S = 15.0
+# One core forwards voice for about as many; more would only make everybody stutter.
+PARTICIPANTS_LIMIT = 2000
+
+
+class Conference:
+    """The rooms of one SFU process.
+
+    `clock()` is monotonic seconds, `wall_ms()` milliseconds since the Unix epoch, `random(n)` n
+    random bytes; `candidates` are the addresses every description carries.
+    """
+
+    def __init__(
+        self,
+        transports: Transports,
+        facts: Facts,
+        *,
+        clock: Callable[[], float],
+        wall_ms: Callable[[], int],
+        random: Callable[[int], bytes],
+        candidates: tuple[Candidate, ...] = (),
+    ) -> None:
+        self.transports = transports
+        self.usage = Usage(facts)
+        self.tally = Tally()
+        self.rooms: dict[str, Room[Participant]] = {}
+        self.participants: dict[str, Participant] = {}
+        self.clock = clock
+        self.random = random
+        self.candidates = candidates
+        self.draining = False
+        self.wake: Callable[[], None] = _sleep_on
+        self._wall_ms = wall_ms
+        self._speakers = Speakers()
+        self._events: list[tuple[Link, Map]] = []
+        # Those whose wishes or surroundings changed since the last `drain_events`.
+        self._changed: dict[str, Participant] = {}
+        self._checkpoint_at = clock() + CHECKPOINT_S
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Return the certificate fingerprint of our descriptions."""
+        return self.transports.certificate.fingerprint
+
+    # Coming and going
+
+    def enter(self, room_name: str, user: str, name: str, role: Role, link: Link) -> Participant:
+        """Let somebody take part; metering starts.
+
+        Raises:
+            Refused: `media_unavailable` while draining, `too_many_participants`.
+        """
+        if self.draining:
+            raise Refused("media_unavailable")
+        if len(self.participants) >= PARTICIPANTS_LIMIT:
+            raise Refused("too_many_participants")
+        room = self.rooms.setdefault(room_name, Room(room_name))
+        identifier = f"p-{self.random(9).hex()}"
+        stay = self.usage.enter(room_name, user, identifier, self._wall_ms())
+        participant = Participant(
+            identifier, user, name, role=role, room=room, link=link, stay=stay
+        )
+        room.members[identifier] = participant
+        self.participants[identifier] = participant
+        self._tell_others(
+            participant, "media.participant", {"event": "joined", **participant.as_map()}
+        )
+        self.change(participant)
+        return participant
+
+    def leave(self, participant: Participant, reason: str | None = None) -> None:
+        """End a participation; with a `reason`, the participant's client is told to join again."""
+        if self.participants.pop(participant.id, None) is None:
+            return
+        room = participant.room
+        del room.members[participant.id]
+        participant.close_publishing()
+        participant.close_receiving()
+        self._checkpoint(participant)
+        self.usage.commit()
+        self.announce_tracks(participant)
+        self._tell_others(
+            participant, "media.participant", {"event": "left", **participant.as_map()}
+        )
+        if participant.role != "chat":
+            self._tell(
+                participant.link,
+                {
+                    "event": "ended",
+                    "participant": participant.id,
+                    "room": room.name,
+                    "user": participant.user,
+                },
+            )
+        elif reason is not None:
+            self.push(participant, {"t": "media.closed", "room": room.name, "reason": reason})
+        if not room.members:
+            del self.rooms[room.name]
+            self._speakers.forget(room)
+
+    def grant_grace(self, participant: Participant, seconds: float) -> None:
+        """Let a participant nobody speaks for stay a while, media flowing."""
+        participant.grace_until = self.clock() + seconds
+
+    # Connections
+
+    def open_publishing(self, participant: Participant) -> Publishing:
+        """Give a participant the connection on which they publish."""
+        publishing = Publishing(
+            self.transports, participant, random=self.random, tally=self.tally, now=self.clock()
+        )
+        self._follow(participant, publishing.transport)
+        participant.publishing = publishing
+        return publishing
+
+    def open_subscribing(self, participant: Participant) -> Subscribing:
+        """Give a chat participant the connection on which they receive."""
+        subscribing = Subscribing(
+            self.transports, random=self.random, tally=self.tally, now=self.clock()
+        )
+        self._follow(participant, subscribing.transport)
+        participant.subscribing = subscribing
+        return subscribing
+
+    def open_viewing(self, participant: Participant) -> Viewing:
+        """Give a WHEP participant the connection on which they receive."""
+        viewing = Viewing(self.transports, random=self.random, tally=self.tally, now=self.clock())
+        self._follow(participant, viewing.transport)
+        participant.viewing = viewing
+        return viewing
+
+    def _follow(self, participant: Participant, transport: PeerTransport) -> None:
+        participant.dead_until = None
+        transport.on_connected = partial(self._connected, participant, transport)
+        transport.on_lost = partial(self._lost, participant, transport)
+        transport.on_closed = partial(self._closed, participant, transport)
+
+    def _connected(self, participant: Participant, transport: PeerTransport) -> None:
+        participant.dead_until = None
+        if participant.publishing is not None and participant.publishing.transport is transport:
+            self.announce_tracks(participant)
+        elif participant.viewing is not None:
+            participant.viewing.connected()
+        elif participant.subscribing is not None:
+            participant.subscribing.connected()
+            self.change(participant)
+
+    def _lost(self, participant: Participant, transport: PeerTransport) -> None:
+        if participant.role != "chat":
+            self.leave(participant)
+            return
+        if participant.publishing is not None and participant.publishing.transport is transport:
+            self.announce_tracks(participant)
+        elif participant.subscribing is not None:
+            participant.subscribing.lost()
+        self._await_revival(participant)
+
+    def _closed(self, participant: Participant, transport: PeerTransport, reason: str) -> None:
+        if participant.role != "chat":
+            self.leave(participant)
+            return
+        if participant.publishing is not None and participant.publishing.transport is transport:
+            participant.close_publishing()
+            self.announce_tracks(participant)
+        else:
+            participant.close_receiving()
+        self._await_revival(participant)
+
+    def _await_revival(self, participant: Participant) -> None:
+        if all(transport.lost for transport in participant.transports()):
+            participant.dead_until = self.clock() + TRANSPORT_GRACE_S
+
+    # Telling others
+
+    def announce_tracks(self, participant: Participant) -> None:
+        """Make the room show what the participant publishes now, and tell the others."""
+        room = participant.room
+        publishing = participant.publishing
+        shown = {t.id: t for t in room.tracks.values() if t.owner is participant}
+        present: dict[str, PublishedTrack] = {}
+        if publishing is not None and not publishing.transport.lost:
+            present = {track.id: track for track in publishing.tracks.values()}
+        for identifier, track in shown.items():
+            if identifier not in present:
+                self._hide(track, room)
+        for identifier, track in present.items():
+            if identifier not in shown:
+                room.tracks[identifier] = track
+                self._tell_track(track, "added")
+        if shown.keys() != present.keys():
+            for other in room.others(participant):
+                self.change(other)
+
+    def announce_muted(self, track: PublishedTrack) -> None:
+        """Tell the others that a track was muted or unmuted."""
+        self._tell_track(track, "muted" if track.media.muted else "unmuted")
+
+    def push(self, participant: Participant, frame: Map) -> None:
+        """Send a frame to the participant's chat session, if one speaks for them."""
+        if participant.session is not None:
+            self._tell(
+                participant.link, {"event": "frame", "session": participant.session, "frame": frame}
+            )
+
+    def change(self, participant: Participant) -> None:
+        """Look at what the participant should receive at the next `drain_events`."""
+        self._changed[participant.id] = participant
+        self.wake()
+
+    def drain_events(self) -> list[tuple[Link, Map]]:
+        """Return what is to be sent, offers that are due included."""
+        changed, self._changed = self._changed, {}
+        for participant in changed.values():
+            if participant.id in self.participants and participant.role == "chat":
+                self._offer(participant)
+        events, self._events = self._events, []
+        return events
+
+    def _offer(self, participant: Participant) -> None:
+        wanted = participant.wants()
+        reachable = participant.session is not None and participant.link is not None
+        subscribing = participant.subscribing
+        if subscribing is None:
+            if not wanted or not reachable or participant.dead_until is not None:
+                return
+            subscribing = self.open_subscribing(participant)
+        subscribing.update(wanted)
+        if reachable and subscribing.offer_due:
+            frame = subscribing.offer(self.candidates, self.fingerprint, self.clock())
+            self.push(participant, {"t": "media.offer", "room": participant.room.name, **frame})
+
+    def _hide(self, track: PublishedTrack, room: Room[Participant]) -> None:
+        del room.tracks[track.id]
+        for member in room.members.values():
+            if member.viewing is not None:
+                member.viewing.drop(track)
+        self._tell_track(track, "removed")
+
+    def _tell_track(self, track: PublishedTrack, event: str) -> None:
+        owner = track.owner
+        assert isinstance(owner, Participant)
+        self._tell_others(owner, "media.track", {"event": event, "track": track.as_map()})
+
+    def _tell_others(self, participant: Participant, kind: str, fields: Map) -> None:
+        frame = {"t": kind, "room": participant.room.name, **fields}
+        for other in participant.room.others(participant):
+            self.push(other, frame)
+
+    def _tell(self, link: Link | None, event: Map) -> None:
+        if link is not None:
+            self._events.append((link, event))
+            self.wake()
+
+    # Time
+
+    def handle_timeout(self) -> None:
+        """Do what time brings; call it every `TICK_S`."""
+        now = self.clock()
+        self.transports.handle_timeout(now)
+        for participant in list(self.participants.values()):
+            self._look_after(participant, now)
+        for room in self.rooms.values():
+            self._tell_speakers(room)
+        if now >= self._checkpoint_at:
+            self._checkpoint_at = now + CHECKPOINT_S
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Turn everybody's participation up to now into facts and commit them."""
+        for participant in self.participants.values():
+            self._checkpoint(participant)
+        self.usage.commit()
+
+    def _checkpoint(self, participant: Participant) -> None:
+        self.usage.checkpoint(
+            participant.stay, participant.ingress_bytes, participant.egress_bytes, self._wall_ms()
+        )
+
+    def _look_after(self, participant: Participant, now: float) -> None:
+        if participant.grace_until is not None and now >= participant.grace_until:
+            self.leave(participant)
+            return
+        if participant.dead_until is not None and now >= participant.dead_until:
+            self.leave(participant, "transport_lost")
+            return
+        if participant.subscribing is not None:
+            participant.subscribing.handle_timeout(now)
+            if participant.subscribing.offer_due:
+                self.change(participant)
+        self.usage.observe(participant.stay, participant.pixels(now), self._wall_ms())
+
+    def _tell_speakers(self, room: Room[Participant]) -> None:
+        speakers = self._speakers.changed(room)
+        if speakers is not None:
+            frame = {"t": "media.speakers", "room": room.name, "speakers": speakers}
+            for member in room.members.values():
+                self.push(member, frame)
+
+    # Ending
+
+    def drain(self) -> None:
+        """Admit nobody any more and end everybody's participation, telling them to come back."""
+        self.draining = True
+        for participant in list(self.participants.values()):
+            self.leave(participant, "draining")
+
+    # Figures
+
+    def counters(self) -> Map:
+        """Return the counters and gauges of this process; names as in the metrics."""
+        udp = self.transports.counters
+        return {
+            "rooms": len(self.rooms),
+            "participants": len(self.participants),
+            "tracks": sum(len(room.tracks) for room in self.rooms.values()),
+            "subscriptions": sum(
+                len(track.media.subscriptions)
+                for room in self.rooms.values()
+                for track in room.tracks.values()
+            ),
+            "transports": len(self.transports),
+            "transports_connected": udp.connected,
+            "datagrams_in": udp.datagrams_received,
+            "datagrams_out": udp.datagrams_sent,
+            "datagram_bytes_in": udp.bytes_received,
+            "datagram_bytes_out": udp.bytes_sent,
+            "packets_in": self.tally.packets_in,
+            "packets_forwarded": self.tally.packets_out,
+            "bytes_in": self.tally.bytes_in,
+            "bytes_forwarded": self.tally.bytes_out,
+            "rtx": self.tally.rtx_out,
+            "rtx_in": self.tally.rtx_in,
+            "nack_in": self.tally.nack_in,
+            "nack_out": self.tally.nack_out,
+            "pli_in": self.tally.pli_in,
+            "pli_out": self.tally.pli_out,
+            "packets_given_up": self.tally.given_up,
+            "facts_pending": self.usage.pending,
+            "facts_refused": self.usage.refusals,
+            "dropped": dict(Counter(self.tally.dropped) + udp.dropped),
+        }
+
+    def details(self) -> list[Map]:
+        """Return every room with its participants, tracks and what is forwarded."""
+        now = self.clock()
+        return [
+            {
+                "room": room.name,
+                "participants": [_details(m, now) for m in room.members.values()],
+            }
+            for room in self.rooms.values()
+        ]
+
+
+def _details(participant: Participant, now: float) -> Map:
+    connection = participant.subscribing or participant.viewing
+    subscriptions = connection.subscriptions if connection is not None else []
+    publishing = participant.publishing
+    return {
+        **participant.as_map(),
+        "role": participant.role,
+        "pixels": participant.pixels(now),
+        "ingress_bytes": participant.ingress_bytes,
+        "egress_bytes": participant.egress_bytes,
+        "tracks": [_track_details(t) for t in publishing.tracks.values()] if publishing else [],
+        "subscriptions": [
+            {
+                "track": s.track.id,
+                "packets": s.packets,
+                "egress_bytes": s.egress_bytes,
+                "fraction_lost": s.fraction_lost,
+                "jitter_s": s.jitter_s,
+                "rtt_s": s.rtt_s,
+            }
+            for s in subscriptions
+        ],
+    }
+
+
+def _track_details(track: PublishedTrack) -> dict[str, Any]:
+    media = track.media
+    return {
+        **track.as_map(),
+        "codec": track.codec.name,
+        "width": media.width,
+        "height": media.height,
+        "packets": media.packets,
+        "ingress_bytes": media.ingress_bytes,
+        "dropped": dict(media.dropped),
+    }
+
+
+def _sleep_on() -> None:
+    """Wake nobody."""
