@@ -45,7 +45,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
-class ControlBroken(SfuError):
+class ControlBroken(SfuError):  # noqa: N818 - the name is the sentence
     """The other end does not speak the control protocol; the connection is closed."""
 
 
@@ -62,7 +62,7 @@ class ControlError(SfuError):
         self.retry_after_ms = retry_after_ms
 
 
-class ControlLost(SfuError):
+class ControlLost(SfuError):  # noqa: N818 - the name is the sentence
     """No control connection, or it ended before the answer came."""
 
 

@@ -1,14 +1,44 @@
-"""The SFU process: one UDP port, a control socket, timers."""
+"""The SFU process: one UDP port, a control socket, timers; the only shell of this package.
 
+1. `UdpPort` reads datagrams in batches and hands each to `Transports`, which never raises.
+2. Control requests go to `Signaling`; what others are to hear of them is sent right after.
+3. `Conference` ticks four times a second; the packet cores are called at their own deadlines.
+"""
+
+import asyncio
+import logging
+import os
 from collections.abc import Callable, Sequence
-from time import monotonic, time
-from typing import Any
+from math import inf
+from time import monotonic, time_ns
 
+from sfu.aiortc_seam import Certificate
+from sfu.conference import TICK_S, Conference
+from sfu.control import ControlServer, Link, Map
 from sfu.facts import Facts
+from sfu.ice import Path
+from sfu.sdp import Candidate
+from sfu.signaling import Signaling
+from sfu.timers import Timers
+from sfu.transport import Transports
+from sfu.udp import UdpPort, addresses_to_bind, resolve
+
+logger = logging.getLogger(__name__)
+
+# How soon refused facts are offered again while draining.
+RETRY_S = 0.1
+
+
+def _wall_ms() -> int:
+    return time_ns() // 1_000_000
 
 
 class SfuServer:
-    """One SFU: media on one UDP port, orders on a Unix socket, facts into `facts`."""
+    """One SFU: media on one UDP port, orders on a Unix socket, facts into `facts`.
+
+    `media_host` is one address, or `None` for all of the machine's. `advertise` lists
+    `address[:port]` offered as ICE candidates instead of the bound addresses.
+    """
 
     def __init__(
         self,
@@ -19,18 +49,137 @@ class SfuServer:
         facts: Facts,
         *,
         clock: Callable[[], float] = monotonic,
-        wall: Callable[[], float] = time,
+        wall_ms: Callable[[], int] = _wall_ms,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._facts = facts
+        self._media_host = media_host
+        self._media_port = media_port
+        self._advertise = advertise
+        self._clock = clock
+        self._transports = Transports(Certificate(), self._send, random)
+        self._udp = UdpPort(
+            self._transports.receive_datagram,
+            self._media_received,
+            clock=clock,
+            counters=self._transports.counters,
+        )
+        self._timers = Timers()
+        self.conference = Conference(
+            self._transports, facts, clock=clock, wall_ms=wall_ms, random=random
+        )
+        self.conference.wake = self._wake
+        self._signaling = Signaling(self.conference)
+        self._control = ControlServer(control_path, self)
+        self._flush_handle: asyncio.Handle | None = None
+        self._tick_handle: asyncio.TimerHandle | None = None
+        self._media_handle: asyncio.TimerHandle | None = None
+        self._armed_for = inf
+
+    @property
+    def media_port(self) -> int:
+        """Return the UDP port that is bound."""
+        return self._udp.port
 
     async def start(self) -> None:
-        """Bind the UDP port and the control socket. Raises OSError when one is taken."""
-        raise NotImplementedError
+        """Bind the UDP port and the control socket.
+
+        Raises:
+            OSError: the port is taken, or the control socket cannot be made.
+        """
+        self._udp.open(addresses_to_bind(self._media_host), self._media_port)
+        port = self._udp.port
+        advertised = resolve(self._advertise, port)
+        bound = [Candidate(address, port) for address in self._udp.addresses]
+        self.conference.candidates = tuple(advertised or bound)
+        try:
+            await self._control.start()
+        except OSError:
+            self._udp.close()
+            raise
+        self._tick()
+        logger.info(
+            "media on UDP port %d, advertised as %s",
+            port,
+            ", ".join(f"{c.address} port {c.port}" for c in self.conference.candidates),
+        )
 
     async def drain(self, timeout_s: float) -> None:
-        """Tell everybody, commit the last facts, close everything."""
-        raise NotImplementedError
+        """End everybody's participation, commit the last facts, close everything.
 
-    def counters(self) -> dict[str, Any]:
-        """Return process-wide counters for metrics."""
-        raise NotImplementedError
+        Facts that the port refuses are offered again until `timeout_s` is over.
+        """
+        self.conference.drain()
+        self._flush()
+        deadline = self._clock() + timeout_s
+        usage = self.conference.usage
+        while not usage.commit() and self._clock() < deadline:  # noqa: ASYNC110 - a disk has no event
+            await asyncio.sleep(RETRY_S)
+        if usage.pending:
+            logger.error("%d facts could not be kept", usage.pending)
+        for handle in (self._tick_handle, self._media_handle, self._flush_handle):
+            if handle is not None:
+                handle.cancel()
+        await self._control.close()
+        self._udp.close()
+
+    def counters(self) -> Map:
+        """Return the process-wide counters and gauges for metrics."""
+        return self.conference.counters()
+
+    # Control
+
+    def receive_request(self, link: Link, request: Map) -> Map:
+        """Answer a control request. Raises Refused."""
+        return self._signaling.receive_request(link, request)
+
+    def link_lost(self, link: Link) -> None:
+        """Note that a hub's connection ended."""
+        self._signaling.link_lost(link)
+
+    def _wake(self) -> None:
+        if self._flush_handle is None:
+            self._flush_handle = asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        for link, event in self.conference.drain_events():
+            link.push(event)
+
+    # Media
+
+    def _send(self, datagram: bytes, path: Path) -> None:
+        self._udp.send(datagram, path)
+
+    def _media_received(self) -> None:
+        touched = self._transports.touched
+        if touched:
+            for peer in touched:
+                self._timers.touch(peer)
+            touched.clear()
+            self._arm()
+
+    def _tick(self) -> None:
+        self._tick_handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self.conference.handle_timeout()
+        for peer in self._transports:
+            # Deadlines also move without a packet: a subscription, a key frame asked for.
+            self._timers.touch(peer)
+        self._arm()
+
+    def _arm(self) -> None:
+        """Have the timers called at their next deadline, if it is nearer than before."""
+        deadline = self._timers.next_deadline()
+        if deadline is None or deadline >= self._armed_for:
+            return
+        if self._media_handle is not None:
+            self._media_handle.cancel()
+        self._armed_for = deadline
+        self._media_handle = asyncio.get_running_loop().call_later(
+            max(0.0, deadline - self._clock()), self._media_timeout
+        )
+
+    def _media_timeout(self) -> None:
+        self._media_handle = None
+        self._armed_for = inf
+        self._timers.handle_timeout(self._clock())
+        self._arm()
