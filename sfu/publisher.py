@@ -1,5 +1,6 @@
 """Everything one publishing transport sends us."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from types import MappingProxyType
@@ -20,6 +21,7 @@ REPORT_INTERVAL_S = 1.0
 MAX_REPORTED = 31  # report blocks in one receiver report, SSRCs in one REMB
 # A browser uses two SSRCs a track, and two more when it replaces them; hostile senders use all.
 MAX_SOURCES_PER_TRACK = 8
+MAX_RETIRED = 32
 
 _NOTHING: Mapping[int, int] = MappingProxyType({})
 
@@ -51,6 +53,8 @@ class Publisher:
         self.ssrc = int.from_bytes(random(4), "big")  # ours, in the feedback we send
         self._output = output
         self._sources: dict[int, Source] = {}
+        # What is still under way must not be taken for another track's by its payload type.
+        self._retired: deque[int] = deque(maxlen=MAX_RETIRED)
         self._mids: dict[bytes, Track] = {}
         self._mid_ids: list[int] = []
         self._report_at: float | None = None
@@ -107,7 +111,9 @@ class Publisher:
         if track not in self.tracks:
             return
         self.tracks.remove(track)
-        self._sources = {s: source for s, source in self._sources.items() if source.track != track}
+        for ssrc in [s for s, source in self._sources.items() if source.track is track]:
+            del self._sources[ssrc]
+            self._retired.append(ssrc)
         if self._mids.get(track.mid.encode()) is track:
             del self._mids[track.mid.encode()]
         self._index_mids()
@@ -198,16 +204,10 @@ class Publisher:
         A payload type alone is weak evidence: it does not take a track from an SSRC that sends.
         """
         payload_type, ssrc = header[1], header[4]
-        track = self._track_by_mid(packet, header)
+        mid = self._read_mid(packet, header)
+        track = self._track_of(payload_type, ssrc, now) if mid is None else self._mids.get(mid)
         if track is None:
-            able = [
-                t for t in self.tracks if payload_type in t.formats or payload_type in t.repairs
-            ]
-            if len(able) != 1:
-                return None
-            track = able[0]
-            if payload_type in track.formats and track.receiving(now):
-                return None
+            return None
         if payload_type in track.formats:
             source = Source(ssrc, track)
         elif payload_type in track.repairs and track.current is not None:
@@ -217,12 +217,19 @@ class Publisher:
         self._add_source(source)
         return source
 
-    def _track_by_mid(self, packet: bytes, header: Header) -> Track | None:
+    def _read_mid(self, packet: bytes, header: Header) -> bytes | None:
         for identifier in self._mid_ids:
             mid = find_element(packet, header, identifier)
             if mid is not None:
-                return self._mids.get(mid)
+                return mid
         return None
+
+    def _track_of(self, payload_type: int, ssrc: int, now: float) -> Track | None:
+        able = [t for t in self.tracks if payload_type in t.formats or payload_type in t.repairs]
+        if len(able) != 1 or ssrc in self._retired:
+            return None
+        (track,) = able
+        return None if payload_type in track.formats and track.receiving(now) else track
 
     # RTCP
 
