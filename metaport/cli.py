@@ -189,11 +189,14 @@ def serve(
 
     A supervised process ends at once when its supervisor is gone.
     """
+    import logging
+
     import uvloop
 
     from metaport import logs
     from metaport.log import LogError
 
+    logger = logging.getLogger(__name__)
     logs.setup(process, level=config.log.level, style=config.log.format)
     if supervised:
         from metaport.supervise import end_with_supervisor
@@ -206,11 +209,15 @@ def serve(
 
         problem = blame(config, process, error)
         if problem is None:
-            raise
+            logger.critical("%s ends", process, exc_info=True)
+            return WRONG
         _complain(problem.to(lang))
         return MISUSED
     except LogError as error:
-        _complain(str(error))
+        logger.critical("%s", error)
+        return WRONG
+    except Exception:
+        logger.critical("%s ends", process, exc_info=True)
         return WRONG
     return DONE
 

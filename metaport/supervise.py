@@ -345,8 +345,8 @@ def banner(config: Config, lang: Lang, took_s: float, password: str | None) -> s
             "",
             say("  첫 관리자 로그인 (지금 한 번만 보여 드립니다. 잊으면 metaport admin password)",
                 "  First admin (shown this once; if lost: metaport admin password)"),
-            say(f"    사용자   {admin.USER}", f"    user      {admin.USER}"),
-            say(f"    비밀번호 {password}", f"    password  {password}"),
+            say(f"    사용자    {admin.USER}", f"    user      {admin.USER}"),
+            say(f"    비밀번호  {password}", f"    password  {password}"),
         ]  # fmt: skip
     lines += ["", say("  끝내려면 Ctrl-C", "  Press Ctrl-C to stop"), ""]
     return "\n".join(lines)
