@@ -177,7 +177,7 @@ def _hub(arguments: argparse.Namespace) -> int:
 
 def _sfu(arguments: argparse.Namespace) -> int:
     config = _load(arguments)
-    from metaport.compose import run_sfu
+    from metaport.media_process import run_sfu
 
     return serve("sfu", config, run_sfu, arguments.supervised, arguments.lang)
 

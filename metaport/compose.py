@@ -1,15 +1,15 @@
 """The composition root: the only place that knows chatd, sfu and metering at once.
 
-`run_hub` and `run_sfu` build one process each from the configuration, serve until told to stop,
-drain, and return.
+`run_hub` builds the hub process from the configuration, serves until told to stop, drains, and
+returns. The SFU process has less to wire and a root of its own, `metaport.media_process`, so that
+it starts without the database and the HTTP server.
 """
 
 import asyncio
 import logging
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -26,6 +26,7 @@ from metaport import admin, journal, tls
 from metaport.api.app import build_app
 from metaport.api.services import Readiness, Services
 from metaport.api.whip import MediaResources
+from metaport.background import CHECKPOINT_S, SYNC_S, background, every
 from metaport.config import Config
 from metaport.db.engine import open_engine
 from metaport.db.ledger import SqlLedger
@@ -37,15 +38,10 @@ from metaport.tokens import Claims, TokenExpired, TokenInvalid, Tokens, signing_
 from metaport.usage import LedgerReports, Shipper, price_book
 from metering.errors import LedgerUnavailable
 from sfu.control import ControlClient
-from sfu.server import SfuServer
 
 logger = logging.getLogger(__name__)
 
 HUB, SFU = "hub", "sfu"
-# Open intervals and unchanged totals are written this often; with the shipper's second and the
-# SFU's own checkpoint a figure is at most 10 s old.
-CHECKPOINT_S = 5.0
-SYNC_S = 1.0
 
 
 def identity_of(claims: Claims) -> Identity:
@@ -87,66 +83,12 @@ class AddressLimit:
         return bucket.take(now)
 
 
-async def every(interval_s: float, call: Callable[[], None]) -> None:
-    """Call something at intervals until cancelled; a failure is logged and tried again."""
-    while True:
-        await asyncio.sleep(interval_s)
-        try:
-            call()
-        except LogError as error:
-            logger.error("%s", error)
-        except Exception:
-            logger.exception("%s failed", getattr(call, "__qualname__", call))
-
-
-@asynccontextmanager
-async def background(**jobs: Any) -> AsyncIterator[None]:
-    """Run named coroutines beside the body; they are cancelled when it ends."""
-    loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(job, name=name) for name, job in jobs.items()]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def chat_limits(config: Config) -> Limits:
     """Turn the configuration of text, whose keys have the limits' names, into the hub's limits."""
     named = {key.name: getattr(config.chat, key.name) for key in fields(config.chat)}
     named.pop("guests")
     limits = Limits(**named)
     return limits.lifted() if config.bench else limits
-
-
-async def run_sfu(config: Config, stop: asyncio.Event) -> None:
-    """Serve voice and video until `stop` is set, then drain.
-
-    Raises:
-        OSError: the media port or the control socket cannot be bound.
-        LogError: the local log cannot be opened.
-    """
-    log = Log(config.sfu_log, fsync=config.log.fsync)
-    usage = journal.UsageLog(log, SFU, time.time)
-    server = SfuServer(
-        config.media.host,
-        config.media.port,
-        [str(endpoint) for endpoint in config.media.advertise],
-        str(config.control_path),
-        journal.MediaJournal(usage),
-    )
-    try:
-        await server.start()
-        async with background(
-            sync=every(SYNC_S, log.sync), checkpoint=every(CHECKPOINT_S, usage.write)
-        ):
-            logger.info("media on UDP port %d", config.media.port)
-            await stop.wait()
-            await server.drain(config.drain_s)
-        usage.write()
-    finally:
-        log.close()
 
 
 async def run_hub(config: Config, stop: asyncio.Event) -> None:

@@ -1,0 +1,42 @@
+"""What goes on beside serving: repeated jobs that end with the process."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from metaport.log import LogError
+
+logger = logging.getLogger(__name__)
+
+# Open intervals and unchanged totals are written this often; with the shipper's second and the
+# SFU's own checkpoint a figure is at most 10 s old.
+CHECKPOINT_S = 5.0
+# What a power failure can take.
+SYNC_S = 1.0
+
+
+async def every(interval_s: float, call: Callable[[], None]) -> None:
+    """Call something at intervals until cancelled; a failure is logged and tried again."""
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            call()
+        except LogError as error:
+            logger.error("%s", error)
+        except Exception:
+            logger.exception("%s failed", getattr(call, "__qualname__", call))
+
+
+@asynccontextmanager
+async def background(**jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run named coroutines beside the body; they are cancelled when it ends."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(job, name=name) for name, job in jobs.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,44 @@
+"""The SFU process: voice and video over one local log."""
+
+import asyncio
+import logging
+import time
+
+from metaport.background import CHECKPOINT_S, SYNC_S, background, every
+from metaport.config import Config
+from metaport.journal import MediaJournal, UsageLog
+from metaport.log import Log
+from sfu.server import SfuServer
+
+logger = logging.getLogger(__name__)
+
+SFU = "sfu"
+
+
+async def run_sfu(config: Config, stop: asyncio.Event) -> None:
+    """Serve voice and video until `stop` is set, then drain.
+
+    Raises:
+        OSError: the media port or the control socket cannot be bound.
+        LogError: the local log cannot be opened.
+    """
+    log = Log(config.sfu_log, fsync=config.log.fsync)
+    usage = UsageLog(log, SFU, time.time)
+    server = SfuServer(
+        config.media.host,
+        config.media.port,
+        [str(endpoint) for endpoint in config.media.advertise],
+        str(config.control_path),
+        MediaJournal(usage),
+    )
+    try:
+        await server.start()
+        async with background(
+            sync=every(SYNC_S, log.sync), checkpoint=every(CHECKPOINT_S, usage.write)
+        ):
+            logger.info("media on UDP port %d", config.media.port)
+            await stop.wait()
+            await server.drain(config.drain_s)
+        usage.write()
+    finally:
+        log.close()
