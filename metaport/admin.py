@@ -39,14 +39,18 @@ def reset(secrets_dir: Path) -> str:
 def check(secrets_dir: Path, user: str, password: str) -> bool:
     """Tell whether user and password are the admin's; takes about 0.1 s whatever the answer.
 
-    Raises `OSError` and `ValueError` when the account's file cannot be read.
+    Without an account nobody is. Raises `OSError` when its file cannot be read, `ValueError` when
+    it is damaged.
     """
-    account = json.loads((secrets_dir / ACCOUNT_FILE).read_text("utf-8"))
-    expected = bytes.fromhex(account["hash"])
-    given = _hash(
-        password, bytes.fromhex(account["salt"]), account["n"], account["r"], account["p"]
-    )
-    known = hmac.compare_digest(user.encode(), account["user"].encode())
+    try:
+        account = json.loads((secrets_dir / ACCOUNT_FILE).read_text("utf-8"))
+        expected, salt = bytes.fromhex(account["hash"]), bytes.fromhex(account["salt"])
+        given = _hash(password, salt, account["n"], account["r"], account["p"])
+        known = hmac.compare_digest(_bytes(user), _bytes(account["user"]))
+    except FileNotFoundError:
+        return False
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{ACCOUNT_FILE} is damaged") from error
     return hmac.compare_digest(given, expected) and known
 
 
@@ -58,7 +62,11 @@ def _account(password: str) -> str:
 
 
 def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY_BYTES)
+    return hashlib.scrypt(_bytes(password), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY_BYTES)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _password() -> str:

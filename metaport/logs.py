@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import sys
 import traceback
@@ -15,16 +16,16 @@ from typing import Any, Literal, TextIO
 SEOUL = timezone(timedelta(hours=9), "KST")
 
 _SECRETS = (
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "***"),  # a JWT
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), r"\1 ***"),
-    (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), r"\1:***@"),
+    (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), r"\1:***@"),  # a URL's password
     (
         re.compile(
             r"(?i)((?:password|passwd|secret|token|authorization|api_?key)[\"']?\s*[=:]\s*)"
-            r"(\"[^\"]*\"|'[^']*'|[^\s,;&}]+)"
+            r"(\"[^\"]*\"|'[^']*'|(?:(?:bearer|basic)\s+)?[^\s,;&}]+)"
         ),
         r"\1***",
     ),
+    (re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{12,}"), r"\1 ***"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "***"),  # a JWT anywhere else
 )
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -92,7 +93,7 @@ class JsonFormatter(logging.Formatter):
             "message": escape(redact(record.getMessage())),
         }
         for name, value in _fields(record).items():
-            known = isinstance(value, int | float | bool) or value is None
+            known = value is None or (isinstance(value, int | float) and math.isfinite(value))
             line.setdefault(name, value if known else escape(redact(str(value))))
         if stack := _stack(record):
             line["error"] = "\n".join(escape(row) for row in stack.splitlines())
@@ -128,7 +129,7 @@ def setup(
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """Log what nobody caught in `loop`, and go on."""
-    logger = logging.getLogger("asyncio")
+    logger = logging.getLogger("metaport.loop")
 
     def handle(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -18,6 +18,7 @@ import jwt
 
 ALGORITHM = "HS256"
 KEY_FILE = "token.key"
+SECRET_BYTES = 32  # RFC 7518 section 3.2: as many as the hash has
 NAME_CHARACTERS = 128
 ACCESS, REFRESH = "access", "refresh"
 
@@ -155,16 +156,20 @@ def _shown(value: object) -> str:
 def signing_secret(configured: str | None, secrets_dir: Path) -> str:
     """Return the configured secret, or the one kept in `secrets_dir`, made at first use.
 
-    The file is readable by its owner only. Raises `OSError`.
+    The file is readable by its owner only. Raises `OSError`, `ValueError` when what it holds is no
+    secret.
     """
     if configured is not None:
         return configured
     path = secrets_dir / KEY_FILE
-    try:
-        return path.read_text("ascii").strip()
-    except FileNotFoundError:
+    if not path.exists():
         write_secret(path, secrets.token_urlsafe(48) + "\n")
-    return path.read_text("ascii").strip()
+    secret = path.read_text("utf-8").strip()
+    if len(secret.encode()) < SECRET_BYTES:
+        raise ValueError(
+            f"{path} holds fewer than {SECRET_BYTES} bytes; remove it to get a new key"
+        )
+    return secret
 
 
 def write_secret(path: Path, content: str, *, replace: bool = False) -> bool:

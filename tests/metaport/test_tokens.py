@@ -1,0 +1,167 @@
+import base64
+import json
+import stat
+import threading
+from pathlib import Path
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaport.tokens import (
+    Claims,
+    TokenError,
+    TokenExpired,
+    TokenInvalid,
+    Tokens,
+    signing_secret,
+    write_secret,
+)
+
+SECRET = "0123456789abcdef" * 3
+NOW = 1_800_000_000.0
+tokens = Tokens(SECRET)
+
+
+def platform_token(**claims: object) -> str:
+    """Sign as a platform's own backend would, with any JWT library."""
+    return jwt.encode({"sub": "u1", "exp": NOW + 60} | claims, SECRET, "HS256")
+
+
+def test_what_is_minted_is_verified() -> None:
+    minted = tokens.mint(
+        "u1", "방문자", roles={"visitor", "moderator"}, rooms=["plaza/*"], ttl_s=60, now=NOW
+    )
+    assert tokens.verify(minted, NOW) == Claims(
+        "u1", "방문자", frozenset({"visitor", "moderator"}), ("plaza/*",), NOW + 60
+    )
+
+
+def test_without_a_name_the_id_is_shown_and_without_rooms_any_is_meant() -> None:
+    claims = tokens.verify(tokens.mint("u1", ttl_s=60, now=NOW), NOW)
+    assert (claims.name, claims.roles, claims.rooms) == ("u1", frozenset(), None)
+    assert tokens.verify(tokens.mint("u1", rooms=[], ttl_s=60, now=NOW), NOW).rooms == ()
+
+
+def test_a_token_holds_until_its_time_is_over() -> None:
+    minted = tokens.mint("u1", ttl_s=60, now=NOW)
+    tokens.verify(minted, NOW + 59.9)
+    with pytest.raises(TokenExpired):
+        tokens.verify(minted, NOW + 60)
+
+
+def test_two_tokens_are_never_the_same() -> None:
+    assert tokens.mint("u1", ttl_s=60, now=NOW) != tokens.mint("u1", ttl_s=60, now=NOW)
+
+
+def test_access_and_refresh_are_not_taken_for_each_other() -> None:
+    access, refresh = (mint("u1", ttl_s=60, now=NOW) for mint in (tokens.mint, tokens.mint_refresh))
+    assert tokens.verify_refresh(refresh, NOW).user == "u1"
+    with pytest.raises(TokenInvalid):
+        tokens.verify(refresh, NOW)
+    with pytest.raises(TokenInvalid):
+        tokens.verify_refresh(access, NOW)
+
+
+def test_an_expired_refresh_token_is_expired() -> None:
+    with pytest.raises(TokenExpired):
+        tokens.verify_refresh(tokens.mint_refresh("u1", ttl_s=1, now=NOW), NOW + 1)
+
+
+def test_a_platform_may_mint_with_the_same_secret() -> None:
+    claims = tokens.verify(platform_token(aud="other", iat=NOW + 9, nbf=NOW + 9), NOW)
+    assert claims == Claims("u1", "u1", frozenset(), None, NOW + 60)
+
+
+def unsigned(claims: dict[str, object]) -> str:
+    parts = [{"alg": "none", "typ": "JWT"}, claims]
+    encoded = [base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=") for p in parts]
+    return b".".join([*encoded, b""]).decode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "not a token",
+        "a.b.c",
+        "\ud800",
+        Tokens("another secret" * 4).mint("u1", ttl_s=60, now=NOW),
+        unsigned({"sub": "u1", "exp": NOW + 60}),
+        jwt.encode({"sub": "u1", "exp": NOW + 60}, SECRET * 2, "HS512"),
+        jwt.encode({"exp": NOW + 60}, SECRET, "HS256"),
+        jwt.encode({"sub": "u1"}, SECRET, "HS256"),
+        platform_token(sub=""),
+        platform_token(sub="a\nb"),
+        platform_token(sub="x" * 129),
+        platform_token(exp="tomorrow"),
+        platform_token(exp=True),
+        platform_token(name=7),
+        platform_token(roles="admin"),
+        platform_token(roles=[1]),
+        platform_token(rooms={"plaza": 1}),
+    ],
+)
+def test_what_is_not_one_of_ours_is_invalid(token: str) -> None:
+    with pytest.raises(TokenInvalid):
+        tokens.verify(token, NOW)
+
+
+@given(st.text(max_size=60))
+def test_no_text_raises_anything_but_a_token_error(token: str) -> None:
+    with pytest.raises(TokenError):
+        tokens.verify(token, NOW)
+
+
+@pytest.mark.parametrize("user", ["", " ", "a\x1b[31m", "x" * 129])
+def test_a_user_id_that_cannot_be_shown_is_not_minted(user: str) -> None:
+    with pytest.raises(ValueError, match="a user or name"):
+        tokens.mint(user, ttl_s=60)
+
+
+def test_the_secret_is_made_once_and_kept_for_its_owner(tmp_path: Path) -> None:
+    secret = signing_secret(None, tmp_path / "secrets")
+    assert len(secret) >= 32
+    assert signing_secret(None, tmp_path / "secrets") == secret
+    [file] = (tmp_path / "secrets").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_a_configured_secret_touches_no_disk(tmp_path: Path) -> None:
+    assert signing_secret(SECRET, tmp_path / "none") == SECRET
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_empty_key_file_is_not_a_secret(tmp_path: Path) -> None:
+    """Anyone could sign with an empty key."""
+    (tmp_path / "token.key").write_text("\n")
+    with pytest.raises(ValueError, match=r"token.key holds fewer than 32 bytes"):
+        signing_secret(None, tmp_path)
+
+
+def test_processes_that_start_together_agree_on_the_secret(tmp_path: Path) -> None:
+    found: list[str] = []
+    together = threading.Barrier(8)
+
+    def start() -> None:
+        together.wait()
+        found.append(signing_secret(None, tmp_path))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["token.key"]
+
+
+def test_a_secret_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    assert write_secret(tmp_path / "s", "first")
+    assert not write_secret(tmp_path / "s", "second")
+    assert (tmp_path / "s").read_text() == "first"
+    assert write_secret(tmp_path / "s", "third", replace=True)
+    assert (tmp_path / "s").read_text() == "third"
