@@ -37,7 +37,7 @@ class LogError(Exception):
     """
 
 
-class LogFull(LogError):  # noqa: N818 - the name is the sentence
+class LogFull(LogError):
     """No room for the append; the log is as it was before."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -45,7 +45,7 @@ class LogFull(LogError):  # noqa: N818 - the name is the sentence
         super().__init__(f"{path}: nothing stored: {reason}")
 
 
-class LogLocked(LogError):  # noqa: N818
+class LogLocked(LogError):
     """Another process holds the log; `pid` is what it wrote of itself, or empty."""
 
     def __init__(self, directory: Path, pid: str) -> None:
@@ -54,7 +54,7 @@ class LogLocked(LogError):  # noqa: N818
         super().__init__(f"{directory}: {holder} is writing this log")
 
 
-class LogTrimmed(LogError):  # noqa: N818
+class LogTrimmed(LogError):
     """Records from `position` up to `oldest` are gone."""
 
     def __init__(self, directory: Path, position: int, oldest: int) -> None:
@@ -62,7 +62,7 @@ class LogTrimmed(LogError):  # noqa: N818
         super().__init__(f"{directory}: position {position} is gone, the oldest kept is {oldest}")
 
 
-class LogCorrupt(LogError):  # noqa: N818
+class LogCorrupt(LogError):
     """A record is damaged and others follow it, at `resumes_at` where that is known."""
 
     def __init__(self, path: Path, position: int, resumes_at: int | None = None) -> None:

@@ -32,11 +32,11 @@ class TokenError(Exception):
     """
 
 
-class TokenInvalid(TokenError):  # noqa: N818 - the name is the sentence
+class TokenInvalid(TokenError):
     """The token is not signed by us or carries something it must not."""
 
 
-class TokenExpired(TokenError):  # noqa: N818
+class TokenExpired(TokenError):
     """The token's time is over; a refresh token gets a new one."""
 
 

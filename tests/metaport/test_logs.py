@@ -60,10 +60,8 @@ def test_a_terminal_gets_a_line_for_a_person() -> None:
 
 def test_the_time_of_day_is_korean() -> None:
     lines = set_up(Terminal())
-    record = logging.makeLogRecord(
-        {"created": 0.5, "msecs": 500.0, "levelname": "INFO", "msg": "x"}
-    )
-    logging.getLogger().handle(record)
+    fields = {"created": 0.5, "msecs": 500.0, "levelno": logging.INFO, "levelname": "INFO"}
+    logging.getLogger().handle(logging.makeLogRecord(fields))
     assert lines()[0].startswith("09:00:00.500 ")
 
 
@@ -163,7 +161,9 @@ TOKEN = Tokens("x" * 32).mint("u1", ttl_s=60)
         ("redis://:hunter2@redis:6379", "redis://:***@redis:6379"),
         ("the token expired", "the token expired"),
         ("TOKEN_SECRET=abc", "TOKEN_SECRET=***"),
-        ("basic dXNlcjpwdw==", "basic ***"),
+        ("Authorization: Basic dXNlcjpwdw==", "Authorization: ***"),
+        ("a bearer 0123456789abcdef", "a bearer ***"),
+        ("basic rules, bearer of news", "basic rules, bearer of news"),
         ("http://127.0.0.1:8080/a@b", "http://127.0.0.1:8080/a@b"),
     ],
 )
