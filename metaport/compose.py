@@ -123,7 +123,7 @@ class HubProcess:
         self._resources = MediaResources()
         self._client = ControlClient(config.control_path)
         self._link = SfuLink(self._client)
-        self._relay = MediaRelay(self._link, self._resources.end)
+        self._relay = MediaRelay(self._link, self._found, self._resources.end)
         self._client.on_event = self._relay.on_event
         self._client.on_connect = self._relay.on_connect
         self._client.on_lost = self._sfu_lost
@@ -200,6 +200,12 @@ class HubProcess:
         except (LedgerUnavailable, LogError, OSError) as error:
             logger.warning("usage stays in the local log until the next start: %s", error)
 
+    def _found(self, participant: str, room: str, user: str, name: str) -> None:
+        """Take in a WHIP or WHEP session that began before this process did."""
+        if participant not in self._resources:
+            presence = self._hub.attach(room, user, name)
+            self._resources.add(participant, user, presence)
+
     def _sfu_lost(self) -> None:
         self._relay.on_lost()
         self._resources.clear()
@@ -252,7 +258,7 @@ class HubProcess:
             "connections": counters.connections,
             "rooms": counters.rooms,
             "messages": counters.messages_in,
-            "participants": 0 if stats is None else stats["counters"]["participants"],
+            "participants": 0 if stats is None else stats["participants"],
             "media": stats is not None,
             "failing": state.required,
             "degraded": state.degraded,
@@ -265,7 +271,7 @@ class HubProcess:
         counters = self._hub.counters
         reading = Reading(
             chat={name: getattr(counters, name) for name in (*CHAT, *CHAT_BY)},
-            sfu=None if stats is None else stats["counters"],
+            sfu=stats,
             gauges={
                 "loop_lag_seconds": ("Worst lateness of the hub's loop", self._lag.take_worst_s()),
                 "ledger_lag_seconds": ("Age of the ledger's figures", time.time() - as_of_s),

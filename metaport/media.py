@@ -24,7 +24,7 @@ REQUEST_TIMEOUT_S = 5.0
 MEDIA_UNAVAILABLE = 390
 
 
-class SfuRefused(Exception):  # noqa: N818 - the name is the sentence
+class SfuRefused(Exception):
     """The SFU refused an operation for a stable reason of `sfu.errors`."""
 
     def __init__(
@@ -37,7 +37,7 @@ class SfuRefused(Exception):  # noqa: N818 - the name is the sentence
         self.retry_after_ms = retry_after_ms
 
 
-class SfuAway(Exception):  # noqa: N818
+class SfuAway(Exception):
     """No SFU answers at the moment."""
 
 
@@ -73,8 +73,14 @@ class SfuLink:
 class MediaRelay:
     """The media port of `chatd.hub.Hub` over an SFU."""
 
-    def __init__(self, link: SfuLink, ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        link: SfuLink,
+        found: Callable[[str, str, str, str], None],
+        ended: Callable[[str], None],
+    ) -> None:
         self._link = link
+        self._found = found
         self._ended = ended
         self._clients: dict[str, MediaClient] = {}
         self._rooms: dict[str, set[str]] = {}  # session: rooms whose media it has joined
@@ -129,17 +135,27 @@ class MediaRelay:
             logger.debug("session %s ended while the SFU was away", session)
 
     async def on_connect(self) -> None:
-        """Tell a fresh control connection which chat sessions live; the others get their grace."""
-        await self._link.request("sessions", sessions=list(self._clients))
+        """Compare with the SFU who is there, after either side was away.
+
+        Sessions it does not know join again; WHIP and WHEP participants that this process does
+        not know are present again.
+        """
+        answer = await self._link.request("sessions", sessions=list(self._clients))
+        for member in answer["participants"]:
+            self._found(member["participant"], member["room"], member["user"], member["name"])
+        for session in self._rooms.keys() - set(answer["known"]):
+            self._close_media(session)
 
     def on_lost(self) -> None:
         """Tell everybody in media that the SFU is gone: they join again when it is back."""
-        for session, rooms in self._rooms.items():
-            for room in rooms:
-                self._clients[session].push(
-                    {"t": "media.closed", "room": room, "reason": "media_unavailable"}
-                )
-        self._rooms.clear()
+        for session in list(self._rooms):
+            self._close_media(session)
+
+    def _close_media(self, session: str) -> None:
+        for room in self._rooms.pop(session):
+            self._clients[session].push(
+                {"t": "media.closed", "room": room, "reason": "media_unavailable"}
+            )
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Deliver what the SFU says by itself."""

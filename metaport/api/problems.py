@@ -54,7 +54,7 @@ BY_STATUS = {
 }
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's word
+class Problem(Exception):
     """Refuse a request for a stable reason; `fields` stand beside the RFC 9457 members."""
 
     def __init__(self, reason: str, detail: str = "", **fields: Any) -> None:

@@ -43,6 +43,9 @@ class MediaResources:
     def __init__(self) -> None:
         self._live: dict[str, Resource] = {}
 
+    def __contains__(self, participant: str) -> bool:
+        return participant in self._live
+
     def add(self, participant: str, user: str, presence: Presence) -> None:
         """Remember a session that was just created."""
         self._live[participant] = Resource(user, presence)

@@ -206,9 +206,12 @@ async def test_login_wants_the_password_of_the_first_start(hub, config):
 
 
 async def test_logins_are_throttled_by_address(hub):
-    statuses = []
-    for _ in range(12):
+    async def attempt():
         async with hub.post("/api/v1/auth/login", json={"user": "x", "password": "x"}) as answer:
-            statuses.append(answer.status)
-    assert statuses.count(401) >= 10
-    assert statuses[-1] == 429
+            return answer.status, answer.headers.get("Retry-After")
+
+    answers = await asyncio.gather(*(attempt() for _ in range(20)))
+    assert [status for status, _ in answers].count(401) >= 10
+    throttled = [wait for status, wait in answers if status == 429]
+    assert len(throttled) >= 5
+    assert all(int(wait) >= 1 for wait in throttled)
