@@ -1,0 +1,180 @@
+"""Refusals, close codes and exceptions of chatd: the one table clients are told about.
+
+ChatError
+├── Refused            answered with an `error` frame; closes when its refusal says so
+│   └── MediaRefused   the SFU said no; its code and reason are passed on (300-399)
+├── BadToken           raised by an `Authenticator`
+│   └── TokenExpired
+└── FactsRefused       raised by a `Facts` port that kept nothing of a batch
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A WebSocket close code and its stable reason."""
+
+    code: int
+    reason: str
+
+
+# 4000-4099: reconnect at once, with jitter.
+DRAINING = Close(4000, "draining")
+SLOW_READER = Close(4001, "slow_reader")
+TOKEN_LAPSED_CLOSE = Close(4002, "token_lapsed")
+SILENT_CLOSE = Close(4003, "silent")
+INTERNAL_CLOSE = Close(4004, "internal")
+# 4100-4199: reconnect after the delay told in the `error` frame before it.
+HELLO_LATE_CLOSE = Close(4101, "hello_late")
+# 4200-4299: do not reconnect with the same bytes or the same token.
+BAD_FRAME_CLOSE = Close(4200, "bad_frame")
+HELLO_EXPECTED_CLOSE = Close(4201, "hello_expected")
+BAD_TOKEN_CLOSE = Close(4202, "bad_token")
+TOKEN_EXPIRED_CLOSE = Close(4203, "token_expired")
+UNSUPPORTED_VERSION_CLOSE = Close(4204, "unsupported_version")
+# RFC 6455, section 7.4.1.
+NORMAL = Close(1000, "")
+PROTOCOL_ERROR = Close(1002, "protocol_error")
+WRONG_KIND = Close(1003, "wrong_kind")
+NOT_UTF8 = Close(1007, "not_utf8")
+TOO_BIG = Close(1009, "too_big")
+
+CLOSES = (
+    NORMAL,
+    PROTOCOL_ERROR,
+    WRONG_KIND,
+    NOT_UTF8,
+    TOO_BIG,
+    DRAINING,
+    SLOW_READER,
+    TOKEN_LAPSED_CLOSE,
+    SILENT_CLOSE,
+    INTERNAL_CLOSE,
+    HELLO_LATE_CLOSE,
+    BAD_FRAME_CLOSE,
+    HELLO_EXPECTED_CLOSE,
+    BAD_TOKEN_CLOSE,
+    TOKEN_EXPIRED_CLOSE,
+    UNSUPPORTED_VERSION_CLOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row of the error table; `closes` is None when the connection stays open."""
+
+    code: int
+    reason: str
+    message: str
+    closes: Close | None = None
+
+
+INTERNAL = Refusal(100, "internal", "The server failed; try again.")
+UNKNOWN_TYPE = Refusal(101, "unknown_type", "There is no frame of this type.")
+BAD_REQUEST = Refusal(102, "bad_request", "A field of the frame is missing or wrong.")
+BAD_ROOM = Refusal(103, "bad_room", "This is not a room name.")
+FORBIDDEN = Refusal(104, "forbidden", "The token does not grant this room.")
+NOT_JOINED = Refusal(105, "not_joined", "Join the room first.")
+TOO_MANY_ROOMS = Refusal(106, "too_many_rooms", "No more rooms can be joined or opened.")
+BAD_BODY = Refusal(107, "bad_body", "The body is not a string or map of the JSON data model.")
+BODY_TOO_BIG = Refusal(108, "body_too_big", "The body is over limits.body_bytes.")
+RATE_LIMITED = Refusal(109, "rate_limited", "Too fast; try again after the delay.")
+STORAGE_FULL = Refusal(110, "storage_full", "Not stored; try again after the delay.")
+NO_MEDIA = Refusal(111, "no_media", "Voice and video are not available; try again later.")
+BAD_FRAME = Refusal(
+    150, "bad_frame", "The bytes are not a frame of this subprotocol.", BAD_FRAME_CLOSE
+)
+HELLO_EXPECTED = Refusal(
+    151, "hello_expected", "The first frame must be hello.", HELLO_EXPECTED_CLOSE
+)
+HELLO_LATE = Refusal(152, "hello_late", "No hello came in time.", HELLO_LATE_CLOSE)
+BAD_TOKEN = Refusal(153, "bad_token", "The token is not valid.", BAD_TOKEN_CLOSE)
+TOKEN_EXPIRED = Refusal(
+    154, "token_expired", "The token has expired; get a new one.", TOKEN_EXPIRED_CLOSE
+)
+TOKEN_LAPSED = Refusal(
+    155, "token_lapsed", "The token ran out; get a new one and reconnect.", TOKEN_LAPSED_CLOSE
+)
+UNSUPPORTED_VERSION = Refusal(
+    156, "unsupported_version", "The server speaks version 1.", UNSUPPORTED_VERSION_CLOSE
+)
+SILENT = Refusal(157, "silent", "Nothing was heard for too long.", SILENT_CLOSE)
+
+REFUSALS = (
+    INTERNAL,
+    UNKNOWN_TYPE,
+    BAD_REQUEST,
+    BAD_ROOM,
+    FORBIDDEN,
+    NOT_JOINED,
+    TOO_MANY_ROOMS,
+    BAD_BODY,
+    BODY_TOO_BIG,
+    RATE_LIMITED,
+    STORAGE_FULL,
+    NO_MEDIA,
+    BAD_FRAME,
+    HELLO_EXPECTED,
+    HELLO_LATE,
+    BAD_TOKEN,
+    TOKEN_EXPIRED,
+    TOKEN_LAPSED,
+    UNSUPPORTED_VERSION,
+    SILENT,
+)
+
+
+class ChatError(Exception):
+    """Base of everything chatd raises on purpose."""
+
+
+class Refused(ChatError):  # noqa: N818
+    """A frame that is answered with `error`."""
+
+    def __init__(
+        self,
+        refusal: Refusal,
+        message: str | None = None,
+        *,
+        id: int | None = None,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        self.refusal = refusal
+        self.message = message or refusal.message
+        self.id = id
+        self.retry_after_ms = retry_after_ms
+        super().__init__(f"{refusal.reason}: {self.message}")
+
+
+class MediaRefused(Refused):
+    """What the SFU answers instead of a reply; its table lives with the SFU."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, retry_after_ms: int | None = None
+    ) -> None:
+        super().__init__(Refusal(code, reason, message), retry_after_ms=retry_after_ms)
+        self.code = code
+        self.reason = reason
+
+
+class BadToken(ChatError):  # noqa: N818
+    """A token nobody here has signed, or that says nothing usable."""
+
+    def __init__(self, message: str = "The token is not valid.") -> None:
+        super().__init__(message)
+
+
+class TokenExpired(BadToken):
+    """A token that was good once."""
+
+    def __init__(self, message: str = "The token has expired.") -> None:
+        super().__init__(message)
+
+
+class FactsRefused(ChatError):  # noqa: N818
+    """The facts port kept nothing of the batch (a full disk, say)."""
+
+    def __init__(self, message: str = "not stored", retry_after_ms: int = 1000) -> None:
+        self.retry_after_ms = retry_after_ms
+        super().__init__(message)

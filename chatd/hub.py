@@ -1,0 +1,628 @@
+"""The hub: rooms, members and the one flush per loop iteration.
+
+A shell (`chatd.server`) calls `connect`, `receive`, `handle_timeout` and `disconnected`, and
+`tick` about twice a second while anything is open. The hub calls `defer(flush)` when something
+waits to be written.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from chatd.bus import Bus, Clock, Draft, Page, Publication, Receipt
+from chatd.counters import Counters
+from chatd.errors import (
+    BAD_FRAME,
+    BAD_REQUEST,
+    INTERNAL,
+    NO_MEDIA,
+    NOT_JOINED,
+    RATE_LIMITED,
+    SLOW_READER,
+    STORAGE_FULL,
+    TOO_MANY_ROOMS,
+    Close,
+    FactsRefused,
+    Refused,
+)
+from chatd.facts import Fact, Facts, MessageAccepted, MessagesRecovered, RoomOpened
+from chatd.limits import Limits
+from chatd.media import Media
+from chatd.outbox import Outbox, Pipe
+from chatd.recovery import settle
+from chatd.relay import Answer, Relay
+from chatd.rooms import Room
+from chatd.session import Authenticator, Identity, Session
+from chatd.timesheet import Timesheet
+from chatd.websocket import PING, PONG, frame
+from chatd.wire import (
+    MSGPACK,
+    Codec,
+    Error,
+    Hello,
+    Join,
+    Joined,
+    Leave,
+    Left,
+    MediaFrame,
+    Ping,
+    Pong,
+    Presence,
+    Send,
+    Sent,
+    User,
+    Welcome,
+)
+
+_log = logging.getLogger("chatd.hub")
+_PING = frame(b"", PING)
+
+
+class Client:
+    """One chat connection. To media it is a `chatd.media.MediaClient`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_hub",
+        "codec",
+        "joining",
+        "open",
+        "outbox",
+        "relay",
+        "rooms",
+        "state",
+    )
+
+    def __init__(self, hub: "Hub", state: Session, outbox: Outbox) -> None:
+        self._hub = hub
+        self.state = state
+        self.codec: Codec = state.codec
+        self.outbox = outbox
+        self.open = True
+        self.rooms: dict[str, Room[Client]] = {}
+        # Rooms whose bus has not answered yet; empty with a `LocalBus`.
+        self.joining: dict[str, Room[Client]] = {}
+        # None until the first media frame; ended when the connection ends.
+        self.relay: Relay | None = None
+
+    @property
+    def session(self) -> str:
+        """The id told in `welcome`."""
+        return self.state.id
+
+    @property
+    def identity(self) -> Identity:
+        """Who is connected."""
+        assert self.state.identity is not None, "nobody has said hello"
+        return self.state.identity
+
+    def push(self, frame: dict[str, Any]) -> None:
+        """Send a frame that answers nothing."""
+        self._hub.push(self, frame)
+
+
+class Attendance:
+    """Somebody in a room without a chat connection; see `Hub.attach`."""
+
+    def __init__(self, hub: "Hub", room: str, user: str) -> None:
+        self._hub: Hub | None = hub
+        self._room = room
+        self._user = user
+
+    def detach(self) -> None:
+        """Leave; harmless when repeated."""
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            hub.detach(self._room, self._user)
+
+
+class Hub:
+    """Everything the connections of one process share. One thread, no `await`."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        facts: Facts,
+        authenticator: Authenticator,
+        clock: Clock = time,
+        media: Media | None = None,
+        *,
+        limits: Limits | None = None,
+        defer: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        # Set when everyone is sent away: who goes first is then no news to who goes next.
+        self.draining = False
+        self.counters = Counters(self._queue_bytes)
+        self.clock = clock
+        self._bus = bus
+        self._facts = facts
+        self._authenticator = authenticator
+        self._media = media
+        self._defer = defer or _call_soon
+        self._clients: dict[str, Client] = {}
+        self._rooms: dict[str, Room[Client]] = {}
+        self._crowded: dict[str, None] = {}
+        self._timesheet = Timesheet()
+        self._drafts: list[Draft] = []
+        # Facts that wait for a commit. They are never dropped: a refused commit leaves them.
+        self._owed: list[Fact] = []
+        self._retry_at = 0.0
+        self._due: list[Client] = []
+        self._flush_deferred = False
+        self._handlers: dict[type, Callable[[Client, Any], None]] = {
+            Hello: self._welcome,
+            Join: self._join,
+            Send: self._send,
+            Leave: self._leave,
+            Ping: self._pong,
+            MediaFrame: self._carry,
+        }
+        bus.listen(self)
+
+    # What a shell calls.
+
+    def connect(self, pipe: Pipe, codec: Codec, limits: Limits | None = None) -> Client:
+        """Begin a conversation over `pipe`."""
+        limits = limits or self.limits
+        session = Session(secrets.token_hex(12), codec, limits, self.clock.monotonic())
+        return Client(self, session, Outbox(pipe, limits.outbox_bytes))
+
+    def receive(self, client: Client, payload: bytes) -> None:
+        """Take one WebSocket message of the client's subprotocol."""
+        if not client.open:
+            return
+        try:
+            request = client.state.receive_message(
+                payload, self.clock.monotonic(), self.clock.time(), self._authenticator
+            )
+            self._handlers[type(request)](client, request)
+        except Refused as refused:
+            self._refuse(client, refused)
+        except Exception:
+            # A bug of ours ends neither the loop nor the others' conversations.
+            _log.exception("a frame made the hub fail")
+            self._refuse(client, Refused(INTERNAL))
+
+    def answer_ping(self, client: Client, payload: bytes) -> None:
+        """Answer a WebSocket ping (RFC 6455, section 5.5.3)."""
+        self._write(client, frame(payload, PONG))
+
+    def handle_timeout(self, client: Client) -> float:
+        """Ping, or close what is late or silent; return the seconds until the next call."""
+        now = self.clock.monotonic()
+        try:
+            if client.state.handle_timeout(now):
+                self._write(client, _PING)
+        except Refused as refused:
+            self._refuse(client, refused)
+        return max(0.0, client.state.next_deadline() - now)
+
+    def close(self, client: Client, close: Close) -> None:
+        """End a conversation from this side."""
+        if client.open:
+            self.counters.closes[close.code] += 1
+            self.disconnected(client)
+            self.counters.bytes_out += client.outbox.pending_bytes
+            client.outbox.close(close)
+
+    def disconnected(self, client: Client) -> None:
+        """Forget `client`: it hears nothing more, and the others are told."""
+        if not client.open:
+            return
+        client.open = False
+        for room in list(client.joining.values()):
+            room.dismiss(client)
+            self._drop_if_empty(room)
+        client.joining.clear()
+        for room in list(client.rooms.values()):
+            self._exit(client, room)
+        client.rooms.clear()
+        if client.relay is not None:
+            client.relay.end()
+        if self._clients.pop(client.session, None) is not None:
+            self.counters.connections -= 1
+            self._owe(self._timesheet.closed(client.identity.user_id, *self._moment()))
+
+    def tick(self) -> None:
+        """Do what is due by time: checkpoints, counts of big rooms, forgetting."""
+        now, utc_ms = self._moment()
+        # While the log refuses, stretches grow longer instead of piling up.
+        if not self._owed or now >= self._retry_at:
+            # Everyone within 3 s even when all came at once; about 3 µs a user and checkpoint.
+            share = max(100, len(self._timesheet) // 6)
+            self._owed.extend(self._timesheet.checkpoint(now, utc_ms, share))
+        for name in list(self._crowded):
+            self._settle_crowd(self._rooms[name])
+        self._bus.sweep(now)
+        if self._owed:
+            self._schedule()
+
+    def finish(self) -> None:
+        """Keep the last facts of a clean end.
+
+        Raises:
+            FactsRefused: they are still owed.
+        """
+        self.flush()
+        now, utc_ms = self._moment()
+        self._owed.extend(self._timesheet.checkpoint_all(now, utc_ms))
+        if self._owed:
+            self._commit(())
+
+    # What the rest of the process calls.
+
+    @property
+    def busy(self) -> bool:
+        """Whether `tick` has anything to do."""
+        return bool(self._clients or self._rooms or self._owed)
+
+    def sessions(self) -> list[str]:
+        """Return the ids of everyone connected."""
+        return list(self._clients)
+
+    def client(self, session: str) -> Client | None:
+        """Return the connection with this id, None when it has ended."""
+        return self._clients.get(session)
+
+    def attach(self, room: str, user_id: str, name: str) -> Attendance:
+        """Count somebody without a chat connection as present in `room`."""
+        place = self._room(room)
+        place.guests += 1
+        self._announce(place, place.roster.enter(room, user_id, name))
+        return Attendance(self, room, user_id)
+
+    def detach(self, room: str, user_id: str) -> None:
+        """Undo `attach`; called through its `Attendance`."""
+        place = self._rooms[room]
+        place.guests -= 1
+        self._announce(place, place.roster.exit(room, user_id))
+        self._drop_if_empty(place)
+
+    def push(self, client: Client, frame: dict[str, Any]) -> None:
+        """Send `frame` to `client`; nothing happens when it has gone."""
+        self._reply(client, frame)
+
+    def flush(self) -> None:
+        """Do what this loop iteration has gathered.
+
+        1. Order the drafts and commit all facts; a crash before the commit loses nothing that
+           was acknowledged.
+        2. Queue acknowledgements and messages; a crash here is a client that asks again with
+           its key, or recovers.
+        3. Write each outbox once; a crash here likewise.
+        """
+        try:
+            self._flush()
+        finally:
+            self._flush_deferred = False
+            if self._due or self._drafts or (self._owed and not self._retry_at):
+                self._schedule()
+
+    # What the bus calls.
+
+    def ordered(self, publications: Sequence[Publication], receipts: Sequence[Receipt]) -> None:
+        """Commit, acknowledge, deliver: steps 1 and 2 of `flush`."""
+        if publications or self._owed:
+            self._commit(publications)
+        for receipt in receipts:
+            draft = receipt.draft
+            self._reply(
+                cast("Client", draft.sender),
+                Sent(
+                    draft.request_id,
+                    draft.room,
+                    receipt.offset,
+                    receipt.message_id,
+                    receipt.at_ms,
+                ),
+            )
+        self.counters.messages_in += len(publications)
+        self._deliver(publications)
+
+    def refused(self, drafts: Sequence[Draft], refusal: FactsRefused) -> None:
+        """Tell each sender that the message was not stored."""
+        for draft in drafts:
+            self._refuse(
+                cast("Client", draft.sender),
+                Refused(STORAGE_FULL, id=draft.request_id, retry_after_ms=refusal.retry_after_ms),
+            )
+
+    def opened(self, fact: RoomOpened) -> None:
+        """Owe the log a new room; it is committed before, or with, the room's first message."""
+        self._owe(fact)
+
+    # Requests.
+
+    def _welcome(self, client: Client, hello: Hello) -> None:
+        identity = client.identity
+        self._clients[client.session] = client
+        self.counters.connections += 1
+        self.counters.connections_total += 1
+        self._owe(self._timesheet.opened(identity.user_id, *self._moment()))
+        limits = client.state.limits
+        self._reply(
+            client,
+            Welcome(
+                User(identity.user_id, identity.name),
+                client.session,
+                limits.ping_s,
+                limits.told(),
+            ),
+        )
+
+    def _join(self, client: Client, join: Join) -> None:
+        if join.room in client.joining:
+            raise Refused(BAD_REQUEST, "a join of this room is under way", id=join.id)
+        known = len(client.rooms) + len(client.joining)
+        if join.room not in client.rooms and known >= client.state.limits.rooms:
+            raise Refused(TOO_MANY_ROOMS, id=join.id)
+        room = self._room(join.room)
+        room.prepare(client)
+        client.joining[join.room] = room
+        history = min(join.history, self.limits.history)
+        self._bus.read(
+            join.room, join.since, history, lambda page: self._admit(client, join, room, page)
+        )
+
+    def _admit(self, client: Client, join: Join, room: Room["Client"], page: Page | None) -> None:
+        if client.joining.pop(join.room, None) is not room:
+            self._refuse(client, Refused(NOT_JOINED, "left meanwhile", id=join.id))
+            return
+        if page is None:
+            self._turn_away(client, join, room)
+            return
+        held = room.admit(client, client.codec, client.outbox)
+        page = settle(page, held, join.since, min(join.history, self.limits.history))
+        room.unwatch(client)
+        if join.room not in client.rooms:
+            client.rooms[join.room] = room
+            user, name = client.identity.user_id, client.identity.name
+            self._announce(room, room.roster.enter(join.room, user, name))
+        if join.presence:
+            room.watch(client, client.codec, client.outbox)
+        self._tell_joined(client, join, room, page)
+
+    def _turn_away(self, client: Client, join: Join, room: Room["Client"]) -> None:
+        room.dismiss(client)
+        if client.rooms.pop(join.room, None) is not None:
+            self._announce(room, room.roster.exit(join.room, client.identity.user_id))
+        self._drop_if_empty(room)
+        self._refuse(client, Refused(TOO_MANY_ROOMS, id=join.id, retry_after_ms=60_000))
+
+    def _tell_joined(self, client: Client, join: Join, room: Room["Client"], page: Page) -> None:
+        joined = client.codec.frame(
+            Joined(
+                join.id,
+                join.room,
+                page.epoch,
+                page.offset,
+                page.recovered,
+                [msgspec.Raw(entry.payload(client.codec)) for entry in page.entries],
+                room.roster.members() if join.presence else None,
+                room.roster.count if join.presence else None,
+            )
+        )
+        if page.entries:
+            count = len(page.entries)
+            self.counters.recovered += count
+            utc_ms = self._moment()[1]
+            self._owe(MessagesRecovered(join.room, client.identity.user_id, count, utc_ms))
+            client.outbox.excuse(len(joined))
+        self._write(client, joined)
+
+    def _send(self, client: Client, send: Send) -> None:
+        if send.room not in client.rooms:
+            raise Refused(NOT_JOINED, id=send.id)
+        identity = client.identity
+        self._drafts.append(
+            Draft(send.room, identity.user_id, identity.name, send.body, send.key, client, send.id)
+        )
+        self._schedule()
+
+    def _leave(self, client: Client, leave: Leave) -> None:
+        joining = client.joining.pop(leave.room, None)
+        if joining is not None:
+            joining.dismiss(client)
+        room = client.rooms.pop(leave.room, None)
+        if room is not None:
+            self._exit(client, room)
+        elif joining is not None:
+            self._drop_if_empty(joining)
+        if client.relay is not None and leave.room in client.relay.rooms:
+            client.relay.rooms.discard(leave.room)
+            client.relay.submit(None, {"t": "media.leave", "room": leave.room})
+        self._reply(client, Left(leave.id, leave.room))
+
+    def _pong(self, client: Client, ping: Ping) -> None:
+        self._reply(client, Pong(ping.id))
+
+    def _carry(self, client: Client, frame: MediaFrame) -> None:
+        if self._media is None:
+            raise Refused(NO_MEDIA, id=frame.id)
+        leaves = frame.t == "media.leave"
+        if frame.room not in client.rooms and not leaves:
+            raise Refused(NOT_JOINED, id=frame.id)
+        if client.relay is None:
+            client.relay = Relay(
+                self._media, client, lambda id, answer: self._answer(client, id, answer)
+            )
+        if client.relay.pending >= self.limits.media_pending:
+            raise Refused(RATE_LIMITED, id=frame.id, retry_after_ms=1000)
+        if leaves:
+            client.relay.rooms.discard(frame.room)
+        else:
+            client.relay.rooms.add(frame.room)
+        client.relay.submit(frame.id, frame.raw)
+
+    def _answer(self, client: Client, request_id: int, answer: Answer) -> None:
+        if isinstance(answer, Refused):
+            answer.id = request_id
+            self._refuse(client, answer)
+        else:
+            self._reply(client, {**answer, "id": request_id})
+
+    # Rooms and presence.
+
+    def _room(self, name: str) -> Room[Client]:
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = Room(name, self.limits.presence_members)
+            self.counters.rooms = len(self._rooms)
+            self._bus.subscribe(name)
+        return room
+
+    def _drop_if_empty(self, room: Room[Client]) -> None:
+        if room.empty and self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+            self._crowded.pop(room.name, None)
+            self.counters.rooms = len(self._rooms)
+            self._bus.unsubscribe(room.name)
+
+    def _exit(self, client: Client, room: Room[Client]) -> None:
+        room.dismiss(client)
+        self._announce(room, room.roster.exit(room.name, client.identity.user_id))
+        self._drop_if_empty(room)
+
+    def _announce(self, room: Room[Client], presence: Presence | None) -> None:
+        if room.roster.crowded:
+            self._crowded[room.name] = None
+        if presence is None or self.draining:
+            return
+        for codec, watchers in room.watchers():
+            data = codec.frame(presence)
+            for watcher in watchers:
+                self._write(watcher, data)
+
+    def _settle_crowd(self, room: Room[Client]) -> None:
+        self._announce(room, room.roster.settle(room.name))
+        if not room.roster.crowded:
+            del self._crowded[room.name]
+
+    # Facts and the flush.
+
+    def _flush(self) -> None:
+        drafts, self._drafts = self._drafts, []
+        if drafts:
+            self._bus.publish(drafts)
+        if self._owed and self.clock.monotonic() >= self._retry_at:
+            self._try_commit()
+        due, self._due = self._due, []
+        for client in due:
+            self.counters.bytes_out += client.outbox.pending_bytes
+            if client.outbox.flush() and client.open:
+                self.close(client, SLOW_READER)
+
+    def _owe(self, fact: Fact | None) -> None:
+        if fact is not None:
+            self._owed.append(fact)
+            self._schedule()
+
+    def _commit(self, publications: Sequence[Publication]) -> None:
+        facts = [*self._owed, *(self._accepted(publication) for publication in publications)]
+        try:
+            self._facts.commit(facts)
+        except FactsRefused as refusal:
+            self.counters.commits_refused += 1
+            self._retry_at = self.clock.monotonic() + refusal.retry_after_ms / 1000
+            raise
+        except Exception as error:
+            _log.exception("the facts port failed")
+            self.counters.commits_refused += 1
+            self._retry_at = self.clock.monotonic() + 1.0
+            raise FactsRefused from error
+        self._owed.clear()
+        self._retry_at = 0.0
+
+    def _try_commit(self) -> None:
+        try:
+            self._commit(())
+        except FactsRefused as refusal:
+            _log.error("facts are not stored, trying again: %s", refusal)
+
+    def _accepted(self, publication: Publication) -> MessageAccepted:
+        message = publication.message
+        room = self._rooms.get(message.room)
+        return MessageAccepted(
+            message.room,
+            publication.epoch,
+            message.offset,
+            message.id,
+            message.from_,
+            message.name,
+            message.at,
+            message.body,
+            publication.key,
+            room.listeners if room is not None else 0,
+        )
+
+    # Frames out.
+
+    def _deliver(self, publications: Sequence[Publication]) -> None:
+        by_room: dict[str, list[Publication]] = {}
+        for publication in publications:
+            by_room.setdefault(publication.message.room, []).append(publication)
+        for name, batch in by_room.items():
+            room = self._rooms.get(name)
+            if room is not None:
+                self._deliver_to(room, batch)
+
+    def _deliver_to(self, room: Room[Client], batch: Sequence[Publication]) -> None:
+        due = self._due
+        for codec, audience in room.audiences():
+            # Encoded and joined once; every member's outbox holds the same bytes.
+            data = b"".join([_live_frame(codec, publication) for publication in batch])
+            for client, outbox in audience.items():
+                if outbox.append(data):
+                    due.append(client)
+        self.counters.messages_out += room.listeners * len(batch)
+        room.hold(batch)
+
+    def _reply(self, client: Client, message: Any) -> None:
+        if client.open:
+            self._write(client, client.codec.frame(message))
+
+    def _refuse(self, client: Client, refused: Refused) -> None:
+        refusal = refused.refusal
+        self.counters.errors[refusal.reason] += 1
+        if refusal is BAD_FRAME:
+            self.counters.bad_frames += 1
+        self._reply(
+            client,
+            Error(
+                refusal.code, refusal.reason, refused.message, refused.id, refused.retry_after_ms
+            ),
+        )
+        if refusal.closes is not None:
+            self.close(client, refusal.closes)
+
+    def _write(self, client: Client, data: bytes) -> None:
+        if client.outbox.append(data):
+            self._due.append(client)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._flush_deferred:
+            self._flush_deferred = True
+            self._defer(self.flush)
+
+    def _moment(self) -> tuple[float, int]:
+        return self.clock.monotonic(), int(self.clock.time() * 1000)
+
+    def _queue_bytes(self) -> int:
+        return sum(client.outbox.queue_bytes for client in self._clients.values())
+
+
+def _live_frame(codec: Codec, publication: Publication) -> bytes:
+    if codec is MSGPACK:
+        return frame(publication.packed, MSGPACK.opcode)
+    return codec.frame(publication.message)
+
+
+def _call_soon(callback: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(callback)

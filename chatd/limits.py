@@ -1,0 +1,96 @@
+"""What one connection may do, and the token bucket that says how fast."""
+
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every bound of the hub, with its reason."""
+
+    # 16 KiB of Korean is about 5,400 syllables. A frame holds such a body even when a JSON
+    # client escapes every character (6 bytes for each 3), and an SDP with many m-lines.
+    body_bytes: int = 16 * 1024
+    frame_bytes: int = 128 * 1024
+    key_chars: int = 128
+    # A person types a few messages a second; a game client may post several events in one.
+    send_per_s: float = 20.0
+    send_burst: float = 40.0
+    # A client that comes back joins all its rooms at once.
+    join_per_s: float = 10.0
+    join_burst: float = 100.0
+    # All frames together: sends, joins, media negotiation, pings.
+    frame_per_s: float = 100.0
+    frame_burst: float = 300.0
+    # Rooms one connection may be in.
+    rooms: int = 100
+    # Connections of one process: about 5 KiB each, so 100 MB when full.
+    connections: int = 20_000
+    # What may lie unsent for one connection before it is closed as a slow reader.
+    outbox_bytes: int = 1024 * 1024
+    # Up to here presence names every member; above, each join would cost a frame for everyone.
+    presence_members: int = 200
+    # `history` asked for beyond this is cut to it.
+    history: int = 1000
+    # Media frames of one connection waiting for the SFU.
+    media_pending: int = 32
+    hello_timeout_s: float = 10.0
+    # Proxies commonly cut what is silent for 60 s or less: 25 s leaves room for a lost ping.
+    ping_s: float = 25.0
+    # Hidden tabs and locked phones answer late; only this much silence ends a connection.
+    dead_s: float = 90.0
+
+    def lifted(self) -> "Limits":
+        """Return the same limits without rates, for benchmarks."""
+        return replace(
+            self,
+            send_per_s=math.inf,
+            send_burst=math.inf,
+            join_per_s=math.inf,
+            join_burst=math.inf,
+            frame_per_s=math.inf,
+            frame_burst=math.inf,
+        )
+
+    def told(self) -> dict[str, int | float]:
+        """Return what `welcome.limits` tells; a lifted rate is told as 0."""
+        told: dict[str, int | float] = {
+            "body_bytes": self.body_bytes,
+            "frame_bytes": self.frame_bytes,
+            "key_chars": self.key_chars,
+            "rooms": self.rooms,
+            "history": self.history,
+            "send_per_s": self.send_per_s,
+            "send_burst": self.send_burst,
+            "join_per_s": self.join_per_s,
+            "join_burst": self.join_burst,
+            "frame_per_s": self.frame_per_s,
+            "frame_burst": self.frame_burst,
+        }
+        return {name: 0 if math.isinf(value) else value for name, value in told.items()}
+
+
+class TokenBucket:
+    """A rate with a burst: full at first, refilled `per_s` up to `burst`."""
+
+    __slots__ = ("_burst", "_filled_at", "_per_s", "_tokens")
+
+    def __init__(self, per_s: float, burst: float, now: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._tokens = burst
+        self._filled_at = now
+
+    def take(self, now: float) -> float:
+        """Take one token; return 0.0, or the seconds until there is one (then none is taken)."""
+        if self._burst == math.inf:
+            return 0.0
+        # A clock that goes back gives nothing and takes nothing.
+        if now > self._filled_at:
+            refilled = self._tokens + (now - self._filled_at) * self._per_s
+            self._tokens = min(self._burst, refilled)
+            self._filled_at = now
+        if self._tokens >= 1.0:
+            self._tokens -= 1.0
+            return 0.0
+        return (1.0 - self._tokens) / self._per_s if self._per_s else math.inf

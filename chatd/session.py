@@ -1,0 +1,241 @@
+"""One client's conversation, without IO: hello first, then frames it may send, until silence.
+
+Feed `receive_message` and `heard`; call `handle_timeout` at `next_deadline`. Whatever is refused
+comes as `Refused`: answer with its `error` frame and close when its refusal says so.
+"""
+
+import re
+import unicodedata
+from fnmatch import fnmatchcase
+from typing import NamedTuple, Protocol
+
+from chatd.errors import (
+    BAD_BODY,
+    BAD_REQUEST,
+    BAD_ROOM,
+    BAD_TOKEN,
+    BODY_TOO_BIG,
+    FORBIDDEN,
+    HELLO_EXPECTED,
+    HELLO_LATE,
+    RATE_LIMITED,
+    SILENT,
+    TOKEN_EXPIRED,
+    TOKEN_LAPSED,
+    UNSUPPORTED_VERSION,
+    BadToken,
+    Refused,
+    TokenExpired,
+)
+from chatd.limits import Limits, TokenBucket
+from chatd.wire import (
+    WIRE_VERSION,
+    ClientFrame,
+    Codec,
+    Hello,
+    Join,
+    Send,
+    body_bytes,
+    body_fault,
+)
+
+ROOM_NAME_CHARS = 128
+_ASCII_ROOM = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+_ROOM_PUNCTUATION = frozenset("-_.:/")
+
+
+class Identity(NamedTuple):
+    """Who a token speaks for.
+
+    `rooms` are glob patterns, None grants any room; `expires_at` is in seconds of UTC.
+    """
+
+    user_id: str
+    name: str
+    roles: frozenset[str] = frozenset()
+    rooms: tuple[str, ...] | None = None
+    expires_at: float = float("inf")
+
+    def may_enter(self, room: str) -> bool:
+        """Say whether the grant covers `room`."""
+        if self.rooms is None:
+            return True
+        return any(fnmatchcase(room, pattern) for pattern in self.rooms)
+
+
+class Authenticator(Protocol):
+    """Reads tokens. Synchronous: a signature check, no look-up."""
+
+    def verify(self, token: str, now: float) -> Identity:
+        """Return whom `token` speaks for at `now` (seconds of UTC).
+
+        Raises:
+            BadToken: nobody.
+            TokenExpired: somebody, once.
+        """
+
+
+def is_room_name(room: str) -> bool:
+    """Say whether `room` is NFC, 1-128 characters of letters, digits and `-_.:/`."""
+    if _ASCII_ROOM.fullmatch(room):
+        return True
+    if not 1 <= len(room) <= ROOM_NAME_CHARS:
+        return False
+    allowed = all(c.isalpha() or c.isdecimal() or c in _ROOM_PUNCTUATION for c in room)
+    return allowed and unicodedata.is_normalized("NFC", room)
+
+
+class Session:
+    """The state of one conversation."""
+
+    __slots__ = (
+        "_frames",
+        "_heard_at",
+        "_hello_by",
+        "_joins",
+        "_lapses_at",
+        "_ping_at",
+        "_resume_at",
+        "_sends",
+        "codec",
+        "id",
+        "identity",
+        "limits",
+    )
+
+    def __init__(self, session_id: str, codec: Codec, limits: Limits, now: float) -> None:
+        self.id = session_id
+        self.codec = codec
+        self.identity: Identity | None = None
+        self._resume_at = 0.0
+        self.limits = limits
+        self._hello_by = now + limits.hello_timeout_s
+        self._heard_at = now
+        self._ping_at = now + limits.ping_s
+        self._lapses_at = float("inf")
+        self._frames = TokenBucket(limits.frame_per_s, limits.frame_burst, now)
+        self._sends = TokenBucket(limits.send_per_s, limits.send_burst, now)
+        self._joins = TokenBucket(limits.join_per_s, limits.join_burst, now)
+
+    def heard(self, now: float) -> None:
+        """Note that bytes came, whatever they were."""
+        self._heard_at = now
+
+    def receive_message(
+        self, payload: bytes, now: float, utc: float, authenticator: Authenticator
+    ) -> ClientFrame:
+        """Return the frame in `payload` when this client may send it now.
+
+        A `Hello` comes back once, with `identity` set. `now` is monotonic, `utc` is not; both
+        in seconds.
+
+        Raises:
+            Refused: see `chatd.errors`.
+        """
+        if self.identity is None:
+            return self._greet(payload, now, utc, authenticator)
+        frame = self.codec.decode(payload)
+        if type(frame) is Hello:
+            raise Refused(BAD_REQUEST, "hello was said before")
+        wait_s = self._frames.take(now)
+        if wait_s:
+            self._resume_at = now + wait_s
+            raise _too_fast(frame, wait_s)
+        if type(frame) is Send:
+            self._check_send(frame, now)
+        elif type(frame) is Join:
+            self._check_join(frame, now)
+        return frame
+
+    def receive_ping(self, now: float) -> float:
+        """Count a WebSocket ping; return the seconds not to read for, 0.0 as a rule."""
+        return self._frames.take(now)
+
+    def wait_s(self, now: float) -> float:
+        """Return the seconds not to read for: frames of all kinds came too fast together.
+
+        An answer to each frame of a flood is work too; not reading costs nothing.
+        """
+        return max(0.0, self._resume_at - now) if self._resume_at else 0.0
+
+    def next_deadline(self) -> float:
+        """Return the moment by which `handle_timeout` is to be called."""
+        if self.identity is None:
+            return self._hello_by
+        return min(self._ping_at, self._heard_at + self.limits.dead_s, self._lapses_at)
+
+    def handle_timeout(self, now: float) -> bool:
+        """Say whether a WebSocket ping is due.
+
+        Raises:
+            Refused: HELLO_LATE, SILENT or TOKEN_LAPSED; all of them close.
+        """
+        if self.identity is None:
+            if now >= self._hello_by:
+                raise Refused(HELLO_LATE, retry_after_ms=1000)
+            return False
+        if now >= self._lapses_at:
+            raise Refused(TOKEN_LAPSED)
+        if now >= self._heard_at + self.limits.dead_s:
+            raise Refused(SILENT)
+        if now < self._ping_at:
+            return False
+        self._ping_at = now + self.limits.ping_s
+        return True
+
+    def _greet(self, payload: bytes, now: float, utc: float, authenticator: Authenticator) -> Hello:
+        try:
+            frame = self.codec.decode(payload)
+        except Refused as refused:
+            if refused.refusal.closes is not None:
+                raise
+            raise Refused(HELLO_EXPECTED, refused.message, id=refused.id) from None
+        if type(frame) is not Hello:
+            raise Refused(HELLO_EXPECTED, id=getattr(frame, "id", None))
+        if frame.v != WIRE_VERSION:
+            raise Refused(UNSUPPORTED_VERSION)
+        self.identity = _identify(frame.token, utc, authenticator)
+        self._lapses_at = now + (self.identity.expires_at - utc)
+        self._ping_at = now + self.limits.ping_s
+        return frame
+
+    def _check_send(self, frame: Send, now: float) -> None:
+        wait_s = self._sends.take(now)
+        if wait_s:
+            raise _too_fast(frame, wait_s)
+        fault = body_fault(frame.body)
+        if fault is not None:
+            raise Refused(BAD_BODY, fault, id=frame.id)
+        if body_bytes(frame.body) > self.limits.body_bytes:
+            raise Refused(BODY_TOO_BIG, id=frame.id)
+        if frame.key is not None and not 1 <= len(frame.key) <= self.limits.key_chars:
+            raise Refused(
+                BAD_REQUEST, f"key has 1 to {self.limits.key_chars} characters", id=frame.id
+            )
+
+    def _check_join(self, frame: Join, now: float) -> None:
+        wait_s = self._joins.take(now)
+        if wait_s:
+            raise _too_fast(frame, wait_s)
+        if not is_room_name(frame.room):
+            raise Refused(BAD_ROOM, id=frame.id)
+        if self.identity is not None and not self.identity.may_enter(frame.room):
+            raise Refused(FORBIDDEN, id=frame.id)
+
+
+def _identify(token: str, utc: float, authenticator: Authenticator) -> Identity:
+    try:
+        identity = authenticator.verify(token, utc)
+    except TokenExpired:
+        raise Refused(TOKEN_EXPIRED) from None
+    except BadToken:
+        raise Refused(BAD_TOKEN) from None
+    if identity.expires_at <= utc:
+        raise Refused(TOKEN_EXPIRED)
+    return identity
+
+
+def _too_fast(frame: ClientFrame, wait_s: float) -> Refused:
+    # Rounded up, so that a client that waits as told finds a token.
+    retry_after_ms = min(int(wait_s * 1000) + 1, 60_000)
+    return Refused(RATE_LIMITED, id=getattr(frame, "id", None), retry_after_ms=retry_after_ms)

@@ -1,0 +1,353 @@
+"""The frames of `/ws` and their two codecs, MessagePack and JSON.
+
+Client frames are decoded into typed structs in one pass. What does not fit is looked at again
+by `chatd.misfit`, which finds the right refusal. Server frames are encoded once per codec,
+WebSocket header included, and the same bytes go to every receiver.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from chatd import misfit
+from chatd.errors import BAD_BODY, BAD_FRAME, BAD_REQUEST, UNKNOWN_TYPE, Refused
+from chatd.websocket import BINARY, TEXT, frame
+
+WIRE_VERSION = 1
+
+# Within what JSON clients count exactly. `id` may be any unsigned 64-bit integer.
+MAX_EXACT_INT = 2**53 - 1
+MAX_ID = 2**64 - 1
+MAX_BODY_DEPTH = 32
+
+Id = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT_INT)]
+
+
+class _FromClient(msgspec.Struct, frozen=True, gc=False, tag_field="t", tag=str.lower):
+    pass
+
+
+class Since(msgspec.Struct, frozen=True, gc=False):
+    """The last message seen: its epoch and offset (exclusive)."""
+
+    epoch: str
+    offset: Count
+
+
+class Hello(_FromClient, frozen=True):
+    """The first frame."""
+
+    token: str
+    v: int
+
+
+class Join(_FromClient, frozen=True):
+    """Become a member, or synchronise again."""
+
+    id: Id
+    room: str
+    since: Since | None = None
+    history: Count = 0
+    presence: bool = False
+
+
+class Send(_FromClient, frozen=True):
+    """Say something in a room."""
+
+    id: Id
+    room: str
+    body: Any = None
+    key: str | None = None
+
+
+class Leave(_FromClient, frozen=True):
+    """Stop being a member."""
+
+    id: Id
+    room: str
+
+
+class Ping(_FromClient, frozen=True):
+    """Ask for a pong; nobody has to."""
+
+    id: Id | None = None
+
+
+class MediaFrame(msgspec.Struct, frozen=True):
+    """A `media.*` frame: `raw` is all of it, and chatd does not know its insides."""
+
+    t: str
+    id: int | None
+    room: str
+    raw: dict[str, Any]
+
+
+ClientFrame = Hello | Join | Send | Leave | Ping | MediaFrame
+
+_TYPED = Hello | Join | Send | Leave | Ping
+_STRUCTS: dict[str, type[msgspec.Struct]] = {
+    "hello": Hello,
+    "join": Join,
+    "send": Send,
+    "leave": Leave,
+    "ping": Ping,
+}
+
+
+class _FromServer(
+    msgspec.Struct, frozen=True, gc=False, tag_field="t", tag=str.lower, omit_defaults=True
+):
+    pass
+
+
+class Person(msgspec.Struct, frozen=True, gc=False):
+    """A user as others see them, in `members`."""
+
+    user: str
+    name: str
+
+
+class User(msgspec.Struct, frozen=True, gc=False):
+    """A user as they see themselves, in `welcome`."""
+
+    id: str
+    name: str
+
+
+class Welcome(_FromServer, frozen=True):
+    """The answer to `hello`."""
+
+    user: User
+    session: str
+    ping_s: float
+    limits: dict[str, int | float]
+
+
+class Joined(_FromServer, frozen=True):
+    """The answer to `join`; `messages` are whole `message` frames, already encoded."""
+
+    id: int
+    room: str
+    epoch: str
+    offset: int
+    recovered: bool
+    messages: list[msgspec.Raw]
+    members: list[Person] | None = None
+    count: int | None = None
+
+
+class Sent(_FromServer, frozen=True):
+    """The answer to `send`."""
+
+    id: int
+    room: str
+    offset: int
+    message_id: str
+    at: int
+
+
+class Left(_FromServer, frozen=True):
+    """The answer to `leave`."""
+
+    id: int
+    room: str
+
+
+class Message(_FromServer, frozen=True, rename={"from_": "from"}):
+    """A message, live or recovered."""
+
+    room: str
+    offset: int
+    id: str
+    from_: str
+    name: str
+    at: int
+    body: Any
+
+
+class Presence(_FromServer, frozen=True):
+    """Who came and went, for those who asked.
+
+    `joined` and `left` name a user, `count` tells only how many there are, `members` tells all
+    of them again (a room that was too big for names is small enough again).
+    """
+
+    room: str
+    event: Literal["joined", "left", "count", "members"]
+    user: str | None = None
+    name: str | None = None
+    count: int | None = None
+    members: list[Person] | None = None
+
+
+class Pong(_FromServer, frozen=True):
+    """The answer to `ping`."""
+
+    id: int | None = None
+
+
+class Error(_FromServer, frozen=True):
+    """The answer to what was refused; `id` where the request had one."""
+
+    code: int
+    reason: str
+    message: str
+    id: int | None = None
+    retry_after_ms: int | None = None
+
+
+class Codec:
+    """One subprotocol: `decode` client frames, `encode` server frames, `frame` for the wire."""
+
+    def __init__(
+        self,
+        *,
+        index: int,
+        name: str,
+        opcode: int,
+        decode_typed: Callable[[bytes], Any],
+        decode_map: Callable[[bytes], dict[Any, Any]],
+        decode_shallow: Callable[[bytes], dict[Any, Any]],
+        encode: Callable[[Any], bytes],
+    ) -> None:
+        self.index = index
+        self.name = name
+        self.subprotocol = f"metaport.v{WIRE_VERSION}.{name}"
+        self.opcode = opcode
+        self.encode = encode
+        self._decode_typed = decode_typed
+        self._decode_map = decode_map
+        self._decode_shallow = decode_shallow
+
+    def frame(self, message: Any) -> bytes:
+        """Return `message` as one WebSocket frame, ready for any number of receivers."""
+        return frame(self.encode(message), self.opcode)
+
+    def decode(self, payload: bytes) -> ClientFrame:
+        """Return the frame in `payload`.
+
+        Raises:
+            Refused: BAD_FRAME for what is not a frame at all, else UNKNOWN_TYPE, BAD_REQUEST
+                or BAD_BODY with the request's `id` where it has a good one.
+        """
+        try:
+            typed: ClientFrame = self._decode_typed(payload)
+        except UnicodeDecodeError:
+            raise Refused(BAD_FRAME, "a string is not UTF-8") from None
+        except (ValueError, RecursionError) as error:
+            return self._decode_misfit(payload, error)
+        if getattr(typed, "id", None) is not None and typed.id > MAX_ID:  # type: ignore[union-attr,operator]
+            raise Refused(BAD_REQUEST, "id is over 2^64 - 1")
+        return typed
+
+    def _decode_misfit(self, payload: bytes, error: Exception) -> ClientFrame:
+        outline = self._decode_shallow(payload)  # raises Refused(BAD_FRAME)
+        kind, request_id = outline.get("t"), misfit.request_id(outline)
+        if not isinstance(kind, str):
+            raise Refused(BAD_REQUEST, "t is missing or not a string", id=request_id)
+        if kind.startswith("media."):
+            return self._decode_media(payload, kind, request_id)
+        if kind not in _STRUCTS:
+            raise Refused(UNKNOWN_TYPE, id=request_id)
+        if kind == "send" and misfit.only_body(outline, Send):
+            raise Refused(BAD_BODY, id=request_id)
+        raise Refused(BAD_REQUEST, str(error)[:200], id=request_id)
+
+    def _decode_media(self, payload: bytes, kind: str, request_id: int | None) -> MediaFrame:
+        try:
+            raw = self._decode_map(payload)
+        except (ValueError, RecursionError) as error:
+            raise Refused(BAD_REQUEST, str(error)[:200], id=request_id) from None
+        room = raw.get("room")
+        if request_id is None or not isinstance(room, str):
+            raise Refused(BAD_REQUEST, "media frames have an id and a room", id=request_id)
+        if not all(isinstance(name, str) for name in raw):
+            raise Refused(BAD_REQUEST, "the names of fields are strings", id=request_id)
+        return MediaFrame(kind, request_id, room, raw)
+
+
+MSGPACK = Codec(
+    index=0,
+    name="msgpack",
+    opcode=BINARY,
+    decode_typed=msgspec.msgpack.Decoder(_TYPED).decode,
+    decode_map=msgspec.msgpack.Decoder(dict[Any, Any]).decode,
+    decode_shallow=misfit.shallow_msgpack,
+    encode=msgspec.msgpack.Encoder().encode,
+)
+JSON = Codec(
+    index=1,
+    name="json",
+    opcode=TEXT,
+    decode_typed=msgspec.json.Decoder(_TYPED).decode,
+    decode_map=msgspec.json.Decoder(dict[Any, Any]).decode,
+    decode_shallow=misfit.shallow_json,
+    encode=msgspec.json.Encoder().encode,
+)
+CODECS = (MSGPACK, JSON)
+BY_SUBPROTOCOL = {codec.subprotocol: codec for codec in CODECS}
+
+_decode_message = msgspec.msgpack.Decoder(Message).decode
+
+
+def packed_to_json(packed: bytes) -> bytes:
+    """Return a `message` frame's MessagePack payload as its JSON payload."""
+    return JSON.encode(_decode_message(packed))
+
+
+def body_fault(body: Any) -> str | None:
+    """Return what keeps `body` out of the JSON data model, None when it is fine."""
+    if type(body) is str:
+        return None if body.isascii() or _encodable(body) else "a string has a lone surrogate"
+    if type(body) is not dict:
+        return "body is a string or a map"
+    return _map_fault(body)
+
+
+def body_bytes(body: Any) -> int:
+    """Return what counts against `limits.body_bytes`: UTF-8 of a string, MessagePack of a map."""
+    return len(body.encode()) if type(body) is str else len(MSGPACK.encode(body))
+
+
+def _map_fault(body: dict[Any, Any]) -> str | None:
+    # A stack of our own: hostile depth must not become Python recursion.
+    pending: list[tuple[Any, int]] = [(body, 1)]
+    while pending:
+        value, depth = pending.pop()
+        kind = type(value)
+        if kind is dict or kind is list:
+            if depth > MAX_BODY_DEPTH:
+                return f"nested deeper than {MAX_BODY_DEPTH}"
+            if kind is dict:
+                for name in value:
+                    if type(name) is not str or not _encodable(name):
+                        return "the keys of a map are strings"
+            items = value.values() if kind is dict else value
+            pending.extend((item, depth + 1) for item in items)
+        elif (fault := _scalar_fault(value)) is not None:
+            return fault
+    return None
+
+
+def _scalar_fault(value: Any) -> str | None:
+    kind = type(value)
+    if kind is str:
+        return None if _encodable(value) else "a string has a lone surrogate"
+    if kind is int:
+        return None if -MAX_EXACT_INT <= value <= MAX_EXACT_INT else "an integer is over 2^53 - 1"
+    if kind is float:
+        # NaN is not equal to itself; an infinity minus itself is NaN.
+        return None if value - value == 0 else "a number is not finite"
+    return None if value is None or kind is bool else "binary and extension types are not JSON"
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
