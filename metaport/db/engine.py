@@ -1,6 +1,8 @@
 """Open a database: driver, pragmas, and the schema created where it is missing."""
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,13 @@ from metaport.db.schema import VERSION, metadata, schema_version
 
 # What the drivers raise when a server is away, full or refusing; asyncpg's own come through
 # unwrapped while a connection is being made, as do those of the operating system.
-DRIVER_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+DRIVER_ERRORS = (
+    SQLAlchemyError,
+    sqlite3.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+)
 
 # Any number will do as long as it is always the same one: it keeps two processes that start at
 # once from creating the schema together.
@@ -33,8 +41,11 @@ async def open_engine(url: str) -> AsyncEngine:
     Dispose of the engine at the end. Raises DatabaseUnavailable if there is no way in, and
     SchemaTooNew for a database written by a later version of this program.
     """
-    engine = _create(_with_driver(url))
+    parsed = _with_driver(url)
+    engine = _create(parsed)
     try:
+        if parsed.get_backend_name() == "sqlite":
+            _try_file(parsed)
         async with engine.begin() as connection:
             await connection.run_sync(_ensure_schema)
     except DRIVER_ERRORS as error:
@@ -67,6 +78,12 @@ def _create(url: URL) -> AsyncEngine:
     engine = create_async_engine(url)
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine
+
+
+def _try_file(url: URL) -> None:
+    """Open a SQLite file once without aiosqlite, whose thread outlives a failure to open."""
+    with closing(sqlite3.connect(url.database or ":memory:")) as connection:
+        connection.execute("PRAGMA schema_version")
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
@@ -104,4 +121,6 @@ def _masked(url: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """Return what the driver said, without SQLAlchemy's statement and links."""
+    said = getattr(error, "orig", None) or error
+    return (str(said) or type(said).__name__).splitlines()[0]

@@ -91,6 +91,14 @@ async def test_no_way_in_is_one_sentence_without_secrets(url: str, sentence: str
     assert "secret" not in str(caught.value)
 
 
+async def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, only notes\n" * 100)
+    with pytest.raises(DatabaseUnavailable, match="file is not a database"):
+        await open_engine(sqlite_url(path))
+    assert path.read_text().startswith("not a database")
+
+
 async def test_a_missing_database_is_told(postgres_server: Any) -> None:
     with pytest.raises(DatabaseUnavailable, match='"absent" does not exist'):
         await open_engine(postgres_server.url("absent"))
