@@ -23,6 +23,7 @@ from chatd.limits import Limits, TokenBucket
 from chatd.server import ChatServer
 from chatd.session import Identity, is_room_name
 from metaport import admin, journal, tls
+from metaport.api.access import client_address
 from metaport.api.app import build_app
 from metaport.api.services import Readiness, Services
 from metaport.api.whip import MediaResources
@@ -135,7 +136,9 @@ class HubProcess:
             media=self._relay,
             limits=chat_limits(config),
         )
-        self._chat = ChatServer(self._hub, origins=config.http.origins)
+        # A whole office behind one address comes back within seconds of a restart.
+        self._handshakes = AddressLimit(200, 2_000)
+        self._chat = ChatServer(self._hub, origins=config.http.origins, admit=self._admit)
         # A class of 30 pupils behind one office address enters within a few seconds.
         self._guests = AddressLimit(20, 300)
         self._logins = AddressLimit(0.5, 10)
@@ -231,6 +234,12 @@ class HubProcess:
             status=self._status,
             metrics=self._metrics,
         )
+
+    def _admit(self, request: web.Request) -> float:
+        """Return the seconds after which this address may shake hands, 0.0 for now."""
+        if self._config.bench:
+            return 0.0
+        return self._handshakes.wait_s(client_address(request, self._config.http.trusted_proxies))
 
     def _unless_bench(self, wait_s: Callable[[str], float]) -> Callable[[str], float]:
         return (lambda _: 0.0) if self._config.bench else wait_s

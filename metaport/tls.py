@@ -261,7 +261,8 @@ _TRUST_KO = """\
 SHA-256 지문 (기기에 나오는 값과 같은지 확인하세요):
   {fingerprint}
 
-이 파일(ca.crt)만 기기로 옮겨 설치합니다. ca.key는 절대 옮기지 마세요.
+이 파일(ca.crt)만 기기로 옮기거나 기기에서 https://주소:포트/ca.crt 를 열어 설치합니다.
+ca.key는 절대 옮기지 마세요.
 
 Windows         파일을 두 번 누르기 → 인증서 설치 → 로컬 컴퓨터
                 → '신뢰할 수 있는 루트 인증 기관'에 저장
@@ -282,7 +283,8 @@ The local authority's certificate:
 SHA-256 fingerprint (compare it with what the device shows):
   {fingerprint}
 
-Copy only this file (ca.crt) to the device, never ca.key, and install it there.
+Copy only this file (ca.crt) to the device, never ca.key, or open https://ADDRESS:PORT/ca.crt
+on the device, and install it there.
 
 Windows         double-click → Install Certificate → Local Machine
                 → "Trusted Root Certification Authorities"

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from metaport import tls
 from metaport.api import accounts, headers, health, openapi, pages, problems, usage, whip
 from metaport.api.bodies import respond
 from metaport.api.services import SERVICES, Services
@@ -49,4 +50,6 @@ def build_app(services: Services) -> web.Application:
             web.get("/static/{path:.+}", pages.folder(pages.WEB / "static")),
         ]
     )
+    if config.http.tls == "auto":
+        app.router.add_get("/ca.crt", pages.authority(tls.Files(config.data.dir / "tls").ca_cert))
     return app

@@ -56,3 +56,12 @@ def _file(path: Path) -> web.FileResponse:
     if path.suffix not in {".png", ".ico"}:
         response.charset = "utf-8"
     return response
+
+
+def authority(certificate: Path) -> FileHandler:
+    """Serve the certificate of the local authority, so that a phone can fetch and trust it."""
+
+    async def handler(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(certificate, headers={"Content-Type": "application/x-x509-ca-cert"})
+
+    return handler
