@@ -5,8 +5,8 @@
    `connect-src ws: wss:`) suffices.
 2. `/static/…` is the directory `static/`: ES modules, style sheets, icons, one file of words per
    language under `static/i18n/`.
-3. `/sdk/…` is the package `metaport.web.sdk` (the directory `clients/js/src`): the SDK the pages are
-   built on, and what other sites may import.
+3. `/sdk/…` is the package `metaport.web.sdk` (the directory `clients/js/src`): the SDK that the
+   pages are built on, and that other sites may import.
 
 **A page uses nothing a visitor's browser would have to fetch from anywhere else.**
 

@@ -213,6 +213,8 @@ export class Connection extends Emitter {
     const told = this.#lastError;
     const error = told ?? new MetaportError("disconnected", reason || `closed with ${code}`, { code });
     this.#drop(error);
+    // Its time ran out while connected: the next hello needs a new one, whatever our clock says.
+    if (error.reason === "token_lapsed") this.#freshToken = true;
     if (code >= 4000 && code < 4100) return this.#retryIn(error, this.#jitter());
     if (code >= 4100 && code < 4200) {
       return this.#retryIn(error, (delayTold(told, reason) ?? DELAYED_MS) + this.#jitter());

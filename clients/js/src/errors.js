@@ -2,7 +2,7 @@
  * What went wrong, by the stable `reason` of the protocol's error table.
  *
  * Reasons made by this SDK itself: `disconnected`, `timeout`, `closed`, `not_sent_in_time`,
- * `body_too_large`, `sign_in_failed`, `unreachable`, and those of `devices.js`.
+ * `body_too_big`, `sign_in_failed`, `unreachable`, and those of `devices.js`.
  */
 export class MetaportError extends Error {
   /**

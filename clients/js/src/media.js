@@ -11,7 +11,7 @@ import { Subscribing } from "./subscribing.js";
 /** @typedef {"idle" | "joining" | "joined" | "recovering"} MediaState */
 
 /** Refusals that pass by themselves or by joining anew; any other ends the attempt. */
-const PASSING = new Set(["media_unavailable", "too_many_participants", "internal", "timeout"]);
+const PASSING = new Set(["media_unavailable", "no_media", "internal", "timeout"]);
 
 /**
  * Voice, video and screen in one room, over two peer connections: one that sends, one that receives.
@@ -252,20 +252,28 @@ export class Media extends Emitter {
         const error = /** @type {MetaportError} */ (cause);
         // Overtaken, or the room is joined anew first and `resume` follows.
         if (attempt !== this.#attempt || error.reason === "disconnected") return undefined;
-        if (!PASSING.has(error.reason) && error.retryAfterMs === undefined) {
+        if (this.#final(error)) {
           this.#end();
           this.emit("error", error);
           return error;
         }
+        if (this.#backoff.attempts === 0) this.emit("error", error);
         await this.#pause(Math.max(this.#backoff.next(), error.retryAfterMs ?? 0));
       }
     }
     return undefined;
   }
 
+  /** Whether to stop asking. A full room is waited for only by those who were in it. */
+  #final({ reason, retryAfterMs }) {
+    if (reason === "too_many_participants") return this.state === "joining";
+    return !PASSING.has(reason) && retryAfterMs === undefined;
+  }
+
   async #joined(reply) {
     const same = this.#publishing !== null && reply.participant === this.participants.self;
     this.#resume = reply.resume ?? null;
+    this.#backoff.reset();
     if (!same) this.#open(reply.ice_servers ?? []);
     this.participants.reset(reply.participant, reply.participants, reply.tracks);
     this.#become("joined");

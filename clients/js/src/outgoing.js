@@ -134,7 +134,7 @@ export class Outgoing {
     const { message } = entry;
     const limit = this.#connection.limits.body_bytes;
     if (limit && bodyBytes(message.body) > limit) {
-      return this.#fail(entry, new MetaportError("body_too_large", `over ${limit} bytes`));
+      return this.#fail(entry, new MetaportError("body_too_big", `over ${limit} bytes`));
     }
     entry.inFlight = true;
     const { body, key } = message;

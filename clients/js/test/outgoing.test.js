@@ -186,7 +186,7 @@ test("does not send what is too long for the server", async () => {
   const { room, server } = await enter({ limits: { body_bytes: 9 } });
   const message = room.send("안녕하세요");
   await settle();
-  assert.equal(message.error.reason, "body_too_large");
+  assert.equal(message.error.reason, "body_too_big");
   assert.equal(server.log.length, 0);
 });
 

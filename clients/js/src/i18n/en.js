@@ -28,13 +28,17 @@ export default {
     sign_in_failed: "Could not sign in. Please check what you entered.",
     bad_token: "Your sign-in is not valid. Please enter again.",
     token_expired: "Your sign-in has expired. Please enter again.",
+    token_lapsed: "Your sign-in ran out. Reconnecting.",
+    silent: "The connection was closed because nothing was heard.",
+    unsupported_version: "This page is out of date. Please reload it.",
     // messages
     not_sent_in_time: "Not sent: the connection was away for too long.",
-    body_too_large: "The message is too long. Please send it in parts.",
+    body_too_big: "The message is too long. Please send it in parts.",
     bad_body: "The message holds something that cannot be sent.",
     storage_full: "The server is out of storage. Please try again later.",
     rate_limited: "You are sending too fast. Please wait a moment.",
     // rooms
+    too_many_rooms: "No more rooms can be entered.",
     not_joined: "You are not in this room.",
     bad_room: "A room name may hold letters, digits and - _ . : / only.",
     forbidden: "You may not enter this room.",
@@ -48,6 +52,7 @@ export default {
     // media
     media_unreachable: "The voice and video server cannot be reached. The network may be blocking it.",
     media_unavailable: "The voice and video server is not ready. Trying again shortly.",
+    no_media: "Voice and video are not available now. Please try again later.",
     media_closed: "The voice and video connection was lost. Rejoining.",
     too_many_participants: "The call is full.",
     too_many_tracks: "Nothing more can be published.",

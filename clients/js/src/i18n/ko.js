@@ -28,13 +28,17 @@ export default {
     sign_in_failed: "로그인하지 못했습니다. 입력한 내용을 확인해 주세요.",
     bad_token: "로그인 정보가 올바르지 않습니다. 다시 입장해 주세요.",
     token_expired: "로그인 시간이 지났습니다. 다시 입장해 주세요.",
+    token_lapsed: "로그인 시간이 지나 다시 연결합니다.",
+    silent: "응답이 없어 연결이 끊겼습니다.",
+    unsupported_version: "화면이 오래되었습니다. 새로 고쳐 주세요.",
     // messages
     not_sent_in_time: "연결이 오래 끊겨 보내지 못했습니다.",
-    body_too_large: "글이 너무 깁니다. 나누어 보내 주세요.",
+    body_too_big: "글이 너무 깁니다. 나누어 보내 주세요.",
     bad_body: "보낼 수 없는 내용이 있습니다.",
     storage_full: "서버의 저장 공간이 부족합니다. 잠시 뒤에 다시 보내 주세요.",
     rate_limited: "너무 빨리 보내고 있습니다. 잠시 뒤에 다시 보내 주세요.",
     // rooms
+    too_many_rooms: "더 이상 대화방에 들어갈 수 없습니다.",
     not_joined: "대화방에 들어가지 않았습니다.",
     bad_room: "대화방 이름에는 글자, 숫자, - _ . : / 만 쓸 수 있습니다.",
     forbidden: "이 대화방에 들어갈 권한이 없습니다.",
@@ -48,6 +52,7 @@ export default {
     // media
     media_unreachable: "음성·영상 서버에 연결하지 못하고 있습니다. 네트워크가 막고 있을 수 있습니다.",
     media_unavailable: "음성·영상 서버가 준비되지 않았습니다. 곧 다시 시도합니다.",
+    no_media: "음성·영상을 지금 쓸 수 없습니다. 잠시 뒤에 다시 시도해 주세요.",
     media_closed: "음성·영상 연결이 끊겨 다시 참여합니다.",
     too_many_participants: "음성·영상 참여 인원이 가득 찼습니다.",
     too_many_tracks: "더 이상 보낼 수 없습니다.",
