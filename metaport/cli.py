@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv = sys.argv[1:] if argv is None else argv
     lang = _language(argv)
-    arguments = _parser(lang).parse_args(argv)
+    parser = _parser(lang)
+    if not argv:
+        parser.print_help(sys.stderr)
+        return MISUSED
+    arguments = parser.parse_args(argv)
     try:
         return int(arguments.command(arguments))
     except ConfigError as error:
@@ -50,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _language(argv: Sequence[str]) -> Lang:
     """Look for `--lang` before the parser exists, because its help is in that language."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in pairwise([*argv, ""]):
         chosen = word.removeprefix("--lang=") if word.startswith("--lang=") else following
         if word.startswith("--lang") and chosen in ("ko", "en"):
             return "ko" if chosen == "ko" else "en"
@@ -235,6 +241,13 @@ async def _until_stopped(config: Config, entry: Serve) -> None:
     await entry(config, stop)
 
 
+def _unkept(config: Config, error: OSError | ValueError, lang: Lang) -> int:
+    from metaport.preflight import unkept
+
+    _complain(unkept(config, error).to(lang))
+    return MISUSED
+
+
 def _token(arguments: argparse.Namespace) -> int:
     from metaport import tokens
 
@@ -242,22 +255,29 @@ def _token(arguments: argparse.Namespace) -> int:
     known = config.token.secret is not None or (config.secrets_dir / tokens.KEY_FILE).exists()
     try:
         secret = tokens.signing_secret(config.token.secret, config.secrets_dir)
-    except OSError as error:
-        _complain(f"data.dir: {error.filename or config.secrets_dir}: {error.strerror}")
-        return MISUSED
+    except (OSError, ValueError) as error:
+        return _unkept(config, error, arguments.lang)
     if not known:
         note = Say(
             "새 서명 키를 만들었습니다. 서버도 이 데이터 디렉터리를 써야 토큰이 통합니다",
             "made a new signing key; the token holds only for a server with this data directory",
         )
         _complain(f"{config.secrets_dir}: {note.to(arguments.lang)}")
+    ttl_s = arguments.ttl or str(config.token.ttl_s)
+    if not ttl_s.isdecimal() or int(ttl_s) == 0:
+        text = Say(f"'{ttl_s}' – 초 수가 아닙니다", f"'{ttl_s}' is not a number of seconds")
+        _complain(f"--ttl: {text.to(arguments.lang)}")
+        return MISUSED
     try:
-        ttl_s = int(arguments.ttl or config.token.ttl_s)
         minted = tokens.Tokens(secret).mint(
-            arguments.user, arguments.name, roles=arguments.role, rooms=arguments.room, ttl_s=ttl_s
+            arguments.user,
+            arguments.name,
+            roles=arguments.role,
+            rooms=arguments.room,
+            ttl_s=int(ttl_s),
         )
     except ValueError as error:
-        _complain(str(error))
+        _complain(f"--user: {error}")
         return MISUSED
     print(minted)
     return DONE
@@ -266,6 +286,13 @@ def _token(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from metaport.usage import print_report
 
+    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", arguments.month):
+        month = ascii(arguments.month)
+        text = Say(
+            f"{month} – 달이 아닙니다 (예: 2026-11)", f"{month} is not a month (e.g. 2026-11)"
+        )
+        _complain(f"--month: {text.to(arguments.lang)}")
+        return MISUSED
     config = _load(arguments)
     return asyncio.run(print_report(config, arguments.month, arguments.format, arguments.lang))
 
@@ -311,7 +338,11 @@ def _version(_: argparse.Namespace) -> int:
 def _tls_trust(arguments: argparse.Namespace) -> int:
     from metaport import tls
 
-    print(tls.how_to_trust(_load(arguments), arguments.lang))
+    config = _load(arguments)
+    try:
+        print(tls.how_to_trust(config, arguments.lang))
+    except (OSError, ValueError) as error:
+        return _unkept(config, error, arguments.lang)
     return DONE
 
 
@@ -374,8 +405,7 @@ def _admin_password(arguments: argparse.Namespace) -> int:
     try:
         password = admin.reset(config.secrets_dir)
     except OSError as error:
-        _complain(f"data.dir: {error.filename or config.secrets_dir}: {error.strerror}")
-        return MISUSED
+        return _unkept(config, error, arguments.lang)
     print(
         Say(
             f"사용자 {admin.USER}, 새 비밀번호 {password}",

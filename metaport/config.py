@@ -15,7 +15,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from metaport import config_values as read
 from metaport.config_values import Endpoint, Network, Reader, WrongValueError
@@ -430,7 +430,7 @@ def describe(config: Config) -> Iterator[tuple[str, str, str]]:
     """Yield path, value as TOML and source of every key; secrets are masked, no value is empty."""
     for key in KEYS.values():
         value = _value(config, key.path)
-        shown = _masked(value) if key.secret and value is not None else _toml(value)
+        shown = _masked(key.path, value) if key.secret and value is not None else _toml(value)
         yield key.path, shown, config.sources.get(key.path, "")
 
 
@@ -441,14 +441,15 @@ def _value(config: Config, path: str) -> Any:
     return target
 
 
-def _masked(value: str) -> str:
-    """Keep what an operator needs of a URL (host, database) and nothing of a secret."""
-    parts = urlsplit(value)
-    if "://" not in value or not parts.hostname:
+def _masked(path: str, value: str) -> str:
+    """Keep what an operator needs of a URL (user, host, database) and nothing of a secret."""
+    if not path.endswith(".url"):
         return '"***"'
-    at = parts.netloc.rpartition("@")[2]
-    user = f"{parts.username or ''}:***@" if "@" in parts.netloc else ""
-    return _toml(urlunsplit((parts.scheme, user + at, parts.path, "", "")))
+    parts = urlsplit(value)
+    login, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{user}:***@{host}" if colon else user + at + host
+    return _toml(f"{parts.scheme}://{shown}{parts.path}")
 
 
 def _toml(value: object) -> str:

@@ -31,6 +31,7 @@ PACKAGES = (
 )  # fmt: skip
 SPACE_NOTE_BYTES, SPACE_BAD_BYTES = 2 << 30, 200 << 20
 SERVICE_TIMEOUT_S = 3.0
+REDIS_MAJOR = 7  # sharded pub/sub
 BUILT_YEAR = 2026  # no clock in order shows an earlier one
 _TIMEX_BYTES = 512  # struct timex has 208
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
@@ -225,15 +226,14 @@ async def _redis(config: Config) -> Finding:
         return _away("Redis", shown, error)
     finally:
         await client.aclose()
-    version = str(information.get("redis_version", "?"))
-    if int(version.partition(".")[0] or 0) < 7:
-        return _finding(
-            "bad",
-            "Redis",
-            "Redis",
-            f"{shown} – {version}, 7 이상 필요",
-            f"{shown} – {version}, needs 7",
-        )
+    return _redis_version(shown, str(information.get("redis_version", "0")))
+
+
+def _redis_version(shown: str, version: str) -> Finding:
+    if int(version.partition(".")[0]) < REDIS_MAJOR:
+        needed = Say(f"{REDIS_MAJOR} 이상 필요", f"needs {REDIS_MAJOR} or newer")
+        ko, en = f"{shown} – {version}, {needed.ko}", f"{shown} – {version}, {needed.en}"
+        return _finding("bad", "Redis", "Redis", ko, en)
     return _finding("ok", "Redis", "Redis", f"{shown} – {version}")
 
 

@@ -123,6 +123,14 @@ def blame(config: Config, process: str, error: OSError) -> Problem | None:
     return None
 
 
+def unkept(config: Config, error: OSError | ValueError) -> Problem:
+    """Tell that a key, a password or a certificate cannot be kept in the data directory."""
+    if not isinstance(error, OSError):
+        return Problem("data.dir", Say(str(error), str(error)))
+    path, why = error.filename or config.data.dir, reason_of(error)
+    return Problem("data.dir", Say(f"{path}: {why.ko}", f"{path}: {why.en}"))
+
+
 def reason_of(error: OSError) -> Say:
     """Tell the system's reason in both languages; a rare one in the system's own."""
     own = error.strerror or str(error)

@@ -235,7 +235,7 @@ def run(config: Config, config_file: Path | None, lang: Lang) -> int:
         try:
             prepare(config)
         except (OSError, ValueError) as error:
-            return _refuse([_unprepared(config, error)], lang)
+            return _refuse([preflight.unkept(config, error)], lang)
         return asyncio.run(_supervise(config, config_file, lang))
 
 
@@ -365,13 +365,6 @@ def _refuse(problems: Sequence[Problem], lang: Lang) -> int:
     for problem in problems:
         print(f"metaport: {problem.to(lang)}", file=sys.stderr)
     return MISUSED
-
-
-def _unprepared(config: Config, error: OSError | ValueError) -> Problem:
-    if not isinstance(error, OSError):
-        return Problem("data.dir", Say(str(error), str(error)))
-    path, why = error.filename or config.data.dir, preflight.reason_of(error)
-    return Problem("data.dir", Say(f"{path} – {why.ko}", f"{path}: {why.en}"))
 
 
 def _held(config: Config, holder: str) -> Problem:

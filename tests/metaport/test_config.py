@@ -281,6 +281,24 @@ def test_secrets_are_shown_neither_by_repr_nor_by_describe() -> None:
     assert shown["token.secret"] == '"***"'
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "postgresql://postgres@/metaport?host=/run/pg&password=pw",
+            "postgresql://postgres@/metaport",
+        ),
+        ("postgresql://db.internal/metaport", "postgresql://db.internal/metaport"),
+        ("postgresql://:pw@[::1]:5432/m", "postgresql://:***@[::1]:5432/m"),
+        ("postgresql://u:p@w@db/m", "postgresql://u:***@db/m"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    config = load_config(environ={"METAPORT_DATABASE_URL": url})
+    [value] = [value for path, value, _ in describe(config) if path == "database.url"]
+    assert value == f'"{shown}"'
+
+
 def test_what_describe_shows_is_the_same_configuration_again(tmp_path: Path) -> None:
     config = load_config(
         environ={"METAPORT_HTTP_ORIGINS": "https://a.kr", "METAPORT_MEDIA_ADVERTISE": "[::1]:5"}
