@@ -66,6 +66,8 @@ class Shipper:
 
         Raises:
             LedgerUnavailable, LogError, OSError: nothing is lost; ship again later.
+            ValueError: a row that no database keeps; names are checked where they come in, so
+                this is a bug, told and kept in the log.
         """
         shipped = 0
         for name in self._logs:
@@ -108,7 +110,7 @@ class Shipper:
         while True:
             try:
                 await self.ship()
-            except (LedgerUnavailable, LogError, OSError) as error:
+            except (LedgerUnavailable, LogError, OSError, ValueError) as error:
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
                 if self.failing is None:
                     logger.error("usage waits in the local log: %s", error)

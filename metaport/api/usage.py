@@ -9,6 +9,7 @@ from metaport.api.bodies import respond
 from metaport.api.problems import Problem, wants_korean
 from metaport.api.services import SERVICES
 from metering.report import RENDERERS
+from metering.report_html import STYLE_SOURCE
 
 CONTENT_TYPES = {
     "json": "application/json",
@@ -33,9 +34,15 @@ async def report(request: web.Request) -> web.Response:
         month = await services.reports.month(request.query.get("month", ""), now)
     except ValueError as error:
         raise Problem("bad-request", f"month: {error}") from None
-    return web.Response(
+    response = web.Response(
         text=RENDERERS[form](month, language), content_type=CONTENT_TYPES[form], charset="utf-8"
     )
+    if form == "html":
+        # The page carries its own style, to be saved and printed; the policy admits just that.
+        response.headers["Content-Security-Policy"] = (
+            f"default-src 'none'; style-src {STYLE_SOURCE}; frame-ancestors 'none'"
+        )
+    return response
 
 
 async def visit(request: web.Request) -> web.Response:
