@@ -98,6 +98,7 @@ class Supervisor:
         announce_task = asyncio.create_task(self._announce(), name="announce")
         try:
             await self._stop.wait()
+            announce_task.cancel()  # what stops is not ready any more
             await self._drain()
         finally:
             for task in (announce_task, *tasks):
@@ -254,7 +255,11 @@ def prepare(config: Config) -> None:
 async def _supervise(config: Config, config_file: Path | None, lang: Lang) -> int:
     def announce(took_s: float) -> None:
         # Only now: a password made before a start that fails would never be seen.
-        password = admin.create(config.secrets_dir)
+        try:
+            password = admin.create(config.secrets_dir)
+        except OSError as error:
+            password = None
+            logger.error("no first admin: %s", preflight.unkept(config, error).to(lang))
         print(banner(config, lang, took_s, password), flush=True)
 
     if config.bench:
@@ -269,7 +274,9 @@ async def _supervise(config: Config, config_file: Path | None, lang: Lang) -> in
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             loop.add_signal_handler(number, _asked_to_stop, supervisor, number, config.drain_s)
-    return await supervisor.run()
+    exit_code = await supervisor.run()
+    logger.info("stopped")
+    return exit_code
 
 
 def _asked_to_stop(supervisor: Supervisor, number: signal.Signals, drain_s: float) -> None:
@@ -333,13 +340,13 @@ def banner(config: Config, lang: Lang, took_s: float, password: str | None) -> s
         "",
         say(f"  체험 화면   {page}", f"  Demo page   {page}"),
         say(f"  관리 화면   {page}console", f"  Console     {page}console"),
-        say(f"  데이터      {config.data.dir}", f"  Data        {config.data.dir}"),
     ]  # fmt: skip
     if config.http.tls == "auto":
-        lines += [f"              {url}" for url in _office_urls(config)]
         lines += [
-            say("  인증서를 신뢰하는 방법: metaport tls trust", "  To trust it: metaport tls trust")
+            say(f"  사무실 망   {url}", f"  Office      {url}") for url in _office_urls(config)
         ]
+        lines.append(say("  인증서 신뢰 metaport tls trust", "  Trust it    metaport tls trust"))
+    lines.append(say(f"  데이터      {config.data.dir}", f"  Data        {config.data.dir}"))
     if password is not None:
         lines += [
             "",

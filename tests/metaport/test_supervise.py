@@ -191,6 +191,18 @@ async def test_a_second_signal_kills_at_once(stage: Stage) -> None:
     assert not alive(stage.pids("hub")[0])
 
 
+async def test_a_stop_before_the_children_answer_announces_nothing(stage: Stage) -> None:
+    announced: list[float] = []
+    silent = Child("sfu", stage.child("sfu").argv, never)
+    supervisor = Supervisor([stage.child("hub"), silent], drain_s=5, on_ready=announced.append)
+    run_task = asyncio.create_task(supervisor.run())
+    await until(lambda: stage.pids("hub") and stage.pids("sfu"))
+    supervisor.stop()
+    assert await run_task == 0
+    assert announced == []
+    assert sorted(stage.stopped()) == ["hub", "sfu"]
+
+
 SUPERVISED_CHILD = """
 import signal, sys
 from metaport.supervise import end_with_supervisor
