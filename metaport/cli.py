@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import re
 import sys
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     from metaport.config import ConfigError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no Hangul
     argv = sys.argv[1:] if argv is None else argv
     lang = _language(argv)
     parser = _parser(lang)

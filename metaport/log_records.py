@@ -21,9 +21,10 @@ from zlib import crc32
 
 MORE, HOLE = 1 << 31, 1 << 30
 LENGTH_MASK = HOLE - 1
-HEADER = Struct("<II")
-RECORD_BYTES = HEADER.size + 1  # the shortest record
-_PLACE = Struct("<QI")
+_HEADER = Struct("<II")
+_HEADER_BYTES = _HEADER.size
+_pack, _unpack, _place = _HEADER.pack, _HEADER.unpack_from, Struct("<QI").pack
+RECORD_BYTES = _HEADER_BYTES + 1  # the shortest record
 
 
 class LogError(Exception):
@@ -106,32 +107,43 @@ def segment_path(directory: Path, start: int) -> Path:
 def encode(records: Sequence[bytes], position: int) -> bytes:
     """Return the bytes of one append that begins at `position`."""
     parts: list[bytes] = []
-    last = len(records) - 1
-    for index, payload in enumerate(records):
+    left = len(records)
+    for payload in records:
         length = len(payload)
         if not 0 < length <= LENGTH_MASK:
             raise ValueError(f"a record has 1 to {LENGTH_MASK} bytes, not {length}")
-        parts.append(_record(payload, length if index == last else length | MORE, position))
-        position += HEADER.size + length
+        left -= 1
+        marked = length | MORE if left else length
+        # In line: a call less saves 0.2 of 1 µs a record.
+        parts.append(_pack(marked, crc32(payload, crc32(_place(position, marked)))))
+        parts.append(payload)
+        position += _HEADER_BYTES + length
     return b"".join(parts)
 
 
 def encode_hole(size: int, position: int) -> bytes:
     """Return `size` bytes that a reader passes over; `size` is at least `RECORD_BYTES`."""
-    payload = bytes(size - HEADER.size)
-    return _record(payload, len(payload) | HOLE, position)
+    payload = bytes(size - _HEADER_BYTES)
+    marked = len(payload) | HOLE
+    return _pack(marked, crc32(payload, crc32(_place(position, marked)))) + payload
 
 
 def parse(data: bytes, position: int) -> Parsed:
     """Read the whole appends in `data`, whose first byte stands at `position`."""
     records: list[tuple[int, bytes]] = []
     whole = end = offset = 0
-    while (after := record_end(data, offset)) is not None:
-        marked = _valid(data, position, offset, after)
-        if marked is None:
+    # `record_end` and `_valid` in line: a replay reads every record, at 1.8 instead of 2.5 µs.
+    while len(data) - offset >= _HEADER_BYTES:
+        marked, checksum = _unpack(data, offset)
+        after = offset + _HEADER_BYTES + (marked & LENGTH_MASK)
+        if after > len(data):
+            break
+        payload = data[offset + _HEADER_BYTES : after]
+        place = crc32(_place(position + offset, marked))
+        if not payload or crc32(payload, place) != checksum:
             return Parsed(records[:whole], end, offset)
         if not marked & HOLE:
-            records.append((position + after, data[offset + HEADER.size : after]))
+            records.append((position + after, payload))
         offset = after
         if not marked & MORE:
             whole, end = len(records), offset
@@ -140,17 +152,17 @@ def parse(data: bytes, position: int) -> Parsed:
 
 def record_end(data: bytes, offset: int) -> int | None:
     """Return the offset after the record at `offset`, `None` when its end is not in `data`."""
-    if len(data) - offset < HEADER.size:
+    if len(data) - offset < _HEADER_BYTES:
         return None
-    length: int = HEADER.unpack_from(data, offset)[0] & LENGTH_MASK
-    after = offset + HEADER.size + length
+    length: int = _unpack(data, offset)[0] & LENGTH_MASK
+    after = offset + _HEADER_BYTES + length
     return after if after <= len(data) else None
 
 
 def first_bad(data: bytes, position: int, offset: int) -> int:
     """Return the offset after the valid records from `offset` on, whole append or not."""
     while (after := record_end(data, offset)) is not None:
-        if _valid(data, position, offset, after) is None:
+        if not _valid(data, position, offset, after):
             break
         offset = after
     return offset
@@ -160,21 +172,13 @@ def next_valid(data: bytes, position: int, bad: int) -> int | None:
     """Return the offset of the first valid record after the damaged one at `bad`."""
     for offset in range(bad + RECORD_BYTES, len(data) - RECORD_BYTES + 1):
         after = record_end(data, offset)
-        if after is not None and _valid(data, position, offset, after) is not None:
+        if after is not None and _valid(data, position, offset, after):
             return offset
     return None
 
 
-def _record(payload: bytes, marked: int, position: int) -> bytes:
-    return HEADER.pack(marked, crc32(payload, crc32(_PLACE.pack(position, marked)))) + payload
-
-
-def _valid(data: bytes, position: int, offset: int, after: int) -> int | None:
-    """Return the record's length and flags, `None` when its checksum does not hold."""
-    marked, checksum = HEADER.unpack_from(data, offset)
-    place = crc32(_PLACE.pack(position + offset, marked))
-    good = (
-        after - offset > HEADER.size
-        and crc32(data[offset + HEADER.size : after], place) == checksum
-    )
-    return marked if good else None
+def _valid(data: bytes, position: int, offset: int, after: int) -> bool:
+    """Tell whether the checksum of the record between two offsets holds."""
+    marked, checksum = _unpack(data, offset)
+    payload = data[offset + _HEADER_BYTES : after]
+    return bool(payload) and crc32(payload, crc32(_place(position + offset, marked))) == checksum

@@ -244,6 +244,11 @@ def test_a_process_that_fails_says_why_in_one_line(error: str, code: int, words:
     assert out == ""
 
 
+def test_a_terminal_without_hangul_is_no_error() -> None:
+    done = metaport("config", "check", "--lang", "ko", PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_reader_that_leaves_is_no_error() -> None:
     command = (
         f"{sys.executable} -m metaport config show | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
