@@ -145,11 +145,13 @@ _SWEEP_ROOMS = 2000
 class _Head:
     """A room as the bus knows it."""
 
-    __slots__ = ("epoch", "history", "keys", "offset", "touched_at")
+    __slots__ = ("epoch", "history", "keys", "offset", "stored_offset", "touched_at")
 
     def __init__(self, epoch: str, offset: int, now: float) -> None:
         self.epoch = epoch
         self.offset = offset
+        # Behind `offset` only while a batch is being stored.
+        self.stored_offset = offset
         self.touched_at = now
         self.history: History | None = None
         # (user, key) -> (offset, message id, at_ms), oldest first.
@@ -261,8 +263,13 @@ class LocalBus:
         self._shrink(now + self._retention.hot_s)
 
     def heads(self) -> list[RoomOpened]:
-        """Return facts that stand for every room's place: first records of a new log segment."""
-        return [RoomOpened(room, head.epoch, head.offset) for room, head in self._heads.items()]
+        """Return facts that stand for every room's place: first records of a new log segment.
+
+        May be called while a batch is being stored; the batch is not in it.
+        """
+        return [
+            RoomOpened(room, head.epoch, head.stored_offset) for room, head in self._heads.items()
+        ]
 
     def _open(self, room: str) -> _Head | None:
         assert self._listener is not None, "listen() comes first"
@@ -308,6 +315,7 @@ class LocalBus:
         before = head.history.size_bytes
         head.history.append(Entry(offset, packed))
         self._history_bytes += head.history.size_bytes - before
+        head.stored_offset = offset
         head.touched_at = self._clock.monotonic()
         self._heads.move_to_end(room)
 

@@ -129,7 +129,7 @@ class ChatError(Exception):
     """Base of everything chatd raises on purpose."""
 
 
-class Refused(ChatError):  # noqa: N818
+class Refused(ChatError):
     """A frame that is answered with `error`."""
 
     def __init__(
@@ -158,7 +158,7 @@ class MediaRefused(Refused):
         self.reason = reason
 
 
-class BadToken(ChatError):  # noqa: N818
+class BadToken(ChatError):
     """A token nobody here has signed, or that says nothing usable."""
 
     def __init__(self, message: str = "The token is not valid.") -> None:
@@ -172,7 +172,7 @@ class TokenExpired(BadToken):
         super().__init__(message)
 
 
-class FactsRefused(ChatError):  # noqa: N818
+class FactsRefused(ChatError):
     """The facts port kept nothing of the batch (a full disk, say)."""
 
     def __init__(self, message: str = "not stored", retry_after_ms: int = 1000) -> None:

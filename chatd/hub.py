@@ -63,6 +63,10 @@ _log = logging.getLogger("chatd.hub")
 _PING = frame(b"", PING)
 
 
+def _random_session() -> str:
+    return secrets.token_hex(12)
+
+
 class Client:
     """One chat connection. To media it is a `chatd.media.MediaClient`."""
 
@@ -134,6 +138,7 @@ class Hub:
         *,
         limits: Limits | None = None,
         defer: Callable[[Callable[[], None]], object] | None = None,
+        new_session: Callable[[], str] = _random_session,
     ) -> None:
         self.limits = limits or Limits()
         # Set when everyone is sent away: who goes first is then no news to who goes next.
@@ -145,6 +150,7 @@ class Hub:
         self._authenticator = authenticator
         self._media = media
         self._defer = defer or _call_soon
+        self._new_session = new_session
         self._clients: dict[str, Client] = {}
         self._rooms: dict[str, Room[Client]] = {}
         self._crowded: dict[str, None] = {}
@@ -170,7 +176,7 @@ class Hub:
     def connect(self, pipe: Pipe, codec: Codec, limits: Limits | None = None) -> Client:
         """Begin a conversation over `pipe`."""
         limits = limits or self.limits
-        session = Session(secrets.token_hex(12), codec, limits, self.clock.monotonic())
+        session = Session(self._new_session(), codec, limits, self.clock.monotonic())
         return Client(self, session, Outbox(pipe, limits.outbox_bytes))
 
     def receive(self, client: Client, payload: bytes) -> None:

@@ -70,6 +70,10 @@ class Limits:
         return {name: 0 if math.isinf(value) else value for name, value in told.items()}
 
 
+# Who waits exactly as long as told must not find 0.9999 of a token.
+_ROUNDING = 1e-9
+
+
 class TokenBucket:
     """A rate with a burst: full at first, refilled `per_s` up to `burst`."""
 
@@ -90,7 +94,7 @@ class TokenBucket:
             refilled = self._tokens + (now - self._filled_at) * self._per_s
             self._tokens = min(self._burst, refilled)
             self._filled_at = now
-        if self._tokens >= 1.0:
+        if self._tokens >= 1.0 - _ROUNDING:
             self._tokens -= 1.0
             return 0.0
         return (1.0 - self._tokens) / self._per_s if self._per_s else math.inf
