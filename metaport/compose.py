@@ -22,23 +22,24 @@ from chatd.hub import Hub
 from chatd.limits import Limits, TokenBucket
 from chatd.server import ChatServer
 from chatd.session import Identity, is_room_name
-from metaport import admin, journal, tls
+from metaport import admin, chat_journal, tls
 from metaport.api.access import client_address
 from metaport.api.app import build_app
+from metaport.api.resources import MediaResources
 from metaport.api.services import Readiness, Services
-from metaport.api.whip import MediaResources
 from metaport.background import CHECKPOINT_S, SYNC_S, background, every
 from metaport.config import Config
 from metaport.db.engine import open_engine
 from metaport.db.ledger import SqlLedger
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
-from metaport.media import MediaRelay, SfuAway, SfuLink, SfuRefused
+from metaport.media import MediaRelay, SfuAway, SfuLink
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, Tokens, signing_secret
 from metaport.usage import LedgerReports, Shipper, price_book
+from metaport.usage_log import UsageLog
 from metering.errors import LedgerUnavailable
-from sfu.control import ControlClient
+from sfu.control import ControlClient, ControlError
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class HubProcess:
         self._config = config
         self._log = log
         self._started_at = time.time()
-        self._usage = journal.UsageLog(log, HUB, time.time)
+        self._usage = UsageLog(log, HUB, time.time)
         self._lag = LoopLag(asyncio.get_running_loop())
         self._tokens = Tokens(signing_secret(config.token.secret, config.secrets_dir))
         self._shipper = Shipper(ledger, {HUB: log.directory, SFU: config.sfu_log})
@@ -131,7 +132,7 @@ class HubProcess:
         self._bus = self._restored_bus()
         self._hub = Hub(
             self._bus,
-            journal.ChatJournal(self._usage),
+            chat_journal.ChatJournal(self._usage),
             TokenAuthenticator(self._tokens),
             media=self._relay,
             limits=chat_limits(config),
@@ -185,15 +186,15 @@ class HubProcess:
     def _restored_bus(self) -> LocalBus:
         began = time.monotonic()
         bus = LocalBus()
-        bus.restore(journal.replay(self._log.directory))
-        self._log.on_rotate = lambda: [journal.room_record(fact) for fact in bus.heads()]
+        bus.restore(chat_journal.replay(self._log.directory))
+        self._log.on_rotate = lambda: [chat_journal.room_record(fact) for fact in bus.heads()]
         logger.info("local log replayed in %d ms", (time.monotonic() - began) * 1000)
         return bus
 
     def _checkpoint(self) -> None:
         self._usage.write()
         shipped = self._shipper.position(HUB)
-        needed = journal.replay_from(self._log.directory)
+        needed = chat_journal.replay_from(self._log.directory)
         if shipped is not None and needed is not None:
             self._log.trim(min(shipped, needed))
 
@@ -256,7 +257,7 @@ class HubProcess:
     async def _sfu_stats(self) -> dict[str, Any] | None:
         try:
             return await self._link.request("stats")
-        except (SfuAway, SfuRefused):
+        except (SfuAway, ControlError):
             return None
 
     async def _status(self) -> dict[str, Any]:

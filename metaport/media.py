@@ -24,19 +24,6 @@ REQUEST_TIMEOUT_S = 5.0
 MEDIA_UNAVAILABLE = 390
 
 
-class SfuRefused(Exception):
-    """The SFU refused an operation for a stable reason of `sfu.errors`."""
-
-    def __init__(
-        self, code: int, reason: str, message: str, retry_after_ms: int | None = None
-    ) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.code = code
-        self.reason = reason
-        self.message = message
-        self.retry_after_ms = retry_after_ms
-
-
 class SfuAway(Exception):
     """No SFU answers at the moment."""
 
@@ -56,16 +43,12 @@ class SfuLink:
         """Ask the SFU.
 
         Raises:
-            SfuRefused: with the SFU's own reason.
+            ControlError: the SFU refused, with its own reason.
             SfuAway: no connection, or no answer within 5 s.
         """
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 return await self._client.request({"op": op, **fields})
-        except ControlError as error:
-            raise SfuRefused(
-                error.code, error.reason, error.message, error.retry_after_ms
-            ) from None
         except (ControlLost, TimeoutError, OSError):
             raise SfuAway(op) from None
 
@@ -100,7 +83,7 @@ class MediaRelay:
                 may_publish="listener" not in identity.roles,
                 frame=frame,
             )
-        except SfuRefused as refusal:
+        except ControlError as refusal:
             raise MediaRefused(
                 refusal.code, refusal.reason, refusal.message, refusal.retry_after_ms
             ) from None
@@ -131,7 +114,7 @@ class MediaRelay:
     async def _tell_closed(self, session: str) -> None:
         try:
             await self._link.request("session_closed", session=session)
-        except (SfuRefused, SfuAway):
+        except (ControlError, SfuAway):
             logger.debug("session %s ended while the SFU was away", session)
 
     async def on_connect(self) -> None:

@@ -6,8 +6,9 @@ import time
 
 from metaport.background import CHECKPOINT_S, SYNC_S, background, every
 from metaport.config import Config
-from metaport.journal import MediaJournal, UsageLog
 from metaport.log import Log
+from metaport.media_journal import MediaJournal
+from metaport.usage_log import UsageLog
 from sfu.server import SfuServer
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from metaport.config import Config
 from metaport.db.engine import open_engine
 from metaport.db.errors import DatabaseError
 from metaport.db.ledger import SqlLedger
-from metaport.journal import usage_of
 from metaport.log import Follower, LogError
+from metaport.usage_log import usage_of
 from metering.errors import LedgerUnavailable, MeteringError
 from metering.events import Checkpoint, UsageRow
 from metering.ledger import Ledger

@@ -2,31 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
+from metaport.api.access import Networks
+from metaport.api.resources import MediaResources, Presence
 from metaport.config import Config
 from metaport.tokens import Claims, Tokens
 from metering.report import Report
-
-if TYPE_CHECKING:
-    from metaport.api.access import Networks
-    from metaport.api.whip import MediaResources
-
-
-class Presence(Protocol):
-    """A person present in a room without a chat connection (WHIP, WHEP)."""
-
-    def detach(self) -> None:
-        """Let the person leave; a second call does nothing."""
 
 
 class Sfu(Protocol):
     """The SFU as the API sees it: one request, one answer."""
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
-        """Ask the SFU; raises `metaport.media.SfuRefused` or `metaport.media.SfuAway`."""
+        """Ask the SFU; raises `sfu.control.ControlError` or `metaport.media.SfuAway`."""
 
 
 class Reports(Protocol):
@@ -54,11 +45,11 @@ class Services:
     config: Config
     clock: Callable[[], float]
     started_at: float
-    trusted: "Networks"
+    trusted: Networks
     tokens: Tokens
     sfu: Sfu
     reports: Reports
-    resources: "MediaResources"
+    resources: MediaResources
     chat: Callable[[web.Request], Awaitable[web.StreamResponse]]
     attach: Callable[[str, str, str], Presence]
     enter: Callable[[Claims, str], str]

@@ -5,7 +5,6 @@ deleted or its ICE consent expires.
 """
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -13,9 +12,11 @@ from aiohttp import web
 from metaport.api.access import require
 from metaport.api.bodies import read_sdp
 from metaport.api.problems import Problem
-from metaport.api.services import SERVICES, Presence, Services
-from metaport.media import SfuAway, SfuRefused
+from metaport.api.resources import MediaResources
+from metaport.api.services import SERVICES, Services
+from metaport.media import SfuAway
 from metaport.tokens import Claims
+from sfu.control import ControlError
 
 logger = logging.getLogger(__name__)
 
@@ -29,50 +30,6 @@ REASONS = {
 }
 
 
-@dataclass
-class Resource:
-    """One live WHIP or WHEP session: who owns it and where they are present."""
-
-    user: str
-    presence: Presence
-
-
-class MediaResources:
-    """The live sessions of this hub process by participant id."""
-
-    def __init__(self) -> None:
-        self._live: dict[str, Resource] = {}
-
-    def __contains__(self, participant: str) -> bool:
-        return participant in self._live
-
-    def add(self, participant: str, user: str, presence: Presence) -> None:
-        """Remember a session that was just created."""
-        self._live[participant] = Resource(user, presence)
-
-    def owned(self, participant: str, claims: Claims) -> Resource:
-        """Return a session of this user (or any, for an operator).
-
-        Raises:
-            Problem: `no-such-session`; also for other people's, so that ids cannot be probed.
-        """
-        resource = self._live.get(participant)
-        if resource is None or (resource.user != claims.user and "operator" not in claims.roles):
-            raise Problem("no-such-session")
-        return resource
-
-    def end(self, participant: str) -> None:
-        """Take a session out of its room; a second call does nothing."""
-        resource = self._live.pop(participant, None)
-        if resource is not None:
-            resource.presence.detach()
-
-    def clear(self) -> None:
-        """Take all out: the SFU that held them is gone."""
-        for participant in list(self._live):
-            self.end(participant)
-
-
 RESOURCES = web.AppKey("resources", MediaResources)
 
 
@@ -80,7 +37,7 @@ async def ask(services: Services, op: str, **fields: Any) -> dict[str, Any]:
     """Ask the SFU and turn its refusals into problems."""
     try:
         return await services.sfu.request(op, **fields)
-    except SfuRefused as refusal:
+    except ControlError as refusal:
         reason = REASONS.get(refusal.reason, "bad-request")
         raise Problem(reason, refusal.message) from None
     except SfuAway:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from metaport.journal import MediaJournal, UsageLog
 from metaport.log import Log
+from metaport.media_journal import MediaJournal
 from metaport.usage import LedgerReports, Shipper, this_month
+from metaport.usage_log import UsageLog
 from metering.errors import LedgerUnavailable
 from metering.ledger import MemoryLedger
 from metering.pricebook import default_price_book

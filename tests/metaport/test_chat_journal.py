@@ -4,8 +4,10 @@ import pytest
 
 from chatd.errors import FactsRefused
 from chatd.facts import ConnectionTime, MessageAccepted, MessagesRecovered, RoomOpened
-from metaport.journal import ChatJournal, MediaJournal, UsageLog, replay, replay_from, usage_of
+from metaport.chat_journal import ChatJournal, replay, replay_from
 from metaport.log import Log, LogFull, read
+from metaport.media_journal import MediaJournal
+from metaport.usage_log import UsageLog, usage_of
 from sfu.errors import FactsRefused as MediaFactsRefused
 from sfu.facts import MediaBytes, ParticipantInterval
 
@@ -109,7 +111,7 @@ def test_recovered_messages_have_their_own_meter(log, usage):
 
 
 def test_replay_begins_late_enough_and_every_segment_tells_the_heads(tmp_path, monkeypatch):
-    monkeypatch.setattr("metaport.journal.REPLAY_BYTES", 3_000)
+    monkeypatch.setattr("metaport.chat_journal.REPLAY_BYTES", 3_000)
     heads = []
     log = Log(tmp_path / "log", segment_bytes=1_000, on_rotate=lambda: list(heads))
     chat = ChatJournal(UsageLog(log, "hub", lambda: AT_MS / 1000))

@@ -1,0 +1,58 @@
+"""The WHIP and WHEP sessions of a hub process: whose they are, and where they are present."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from metaport.api.problems import Problem
+from metaport.tokens import Claims
+
+
+class Presence(Protocol):
+    """A person present in a room without a chat connection."""
+
+    def detach(self) -> None:
+        """Let the person leave; a second call does nothing."""
+
+
+@dataclass
+class Resource:
+    """One live WHIP or WHEP session: who owns it and where they are present."""
+
+    user: str
+    presence: Presence
+
+
+class MediaResources:
+    """The live sessions of this hub process by participant id."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, Resource] = {}
+
+    def __contains__(self, participant: str) -> bool:
+        return participant in self._live
+
+    def add(self, participant: str, user: str, presence: Presence) -> None:
+        """Remember a session that was just created."""
+        self._live[participant] = Resource(user, presence)
+
+    def owned(self, participant: str, claims: Claims) -> Resource:
+        """Return a session of this user (or any, for an operator).
+
+        Raises:
+            Problem: `no-such-session`; also for other people's, so that ids cannot be probed.
+        """
+        resource = self._live.get(participant)
+        if resource is None or (resource.user != claims.user and "operator" not in claims.roles):
+            raise Problem("no-such-session")
+        return resource
+
+    def end(self, participant: str) -> None:
+        """Take a session out of its room; a second call does nothing."""
+        resource = self._live.pop(participant, None)
+        if resource is not None:
+            resource.presence.detach()
+
+    def clear(self) -> None:
+        """Take all out: the SFU that held them is gone."""
+        for participant in list(self._live):
+            self.end(participant)

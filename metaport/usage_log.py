@@ -1,0 +1,106 @@
+"""Usage counters of one process, in its local log.
+
+A log record is one byte of kind and a MessagePack body. This module's kind is
+
+    u  UsageBatch                       usage counters that changed, with their totals so far
+
+Order of one write, and what a crash after each step costs:
+1. what happened is counted in memory (nothing: nobody was told)
+2. one `write` carries other records and counters together (nothing: it is in the page cache)
+3. the caller acknowledges and delivers (nothing: a replay restores it)
+A refused write takes step 1 back: what was not stored is not counted, and may be offered again.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from metaport.log import Log, LogError
+from metering.counters import Counters
+from metering.events import Subject, UsageRow
+
+USAGE = b"u"
+
+# Totals of windows this old are forgotten: late facts are seconds late, never an hour.
+FORGET_AFTER_S = 3600
+
+
+class UsageBatch(msgspec.Struct, array_like=True, frozen=True):
+    """Usage totals of one process: rows of boot, meter, room, user, window start and total.
+
+    `at_s` is the second up to which everything counted so far stands in the log.
+    """
+
+    node: str
+    at_s: int
+    rows: list[tuple[str, str, str, str, int, int]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(UsageBatch).decode
+
+
+def usage_record(node: str, at_s: int, rows: Iterable[UsageRow]) -> bytes:
+    """Encode changed totals."""
+    flat = [(r.boot, r.meter, *r.subject, r.window_start_s, r.quantity) for r in rows]
+    return USAGE + _encode(UsageBatch(node, at_s, flat))
+
+
+def usage_of(record: bytes) -> tuple[int, list[UsageRow]] | None:
+    """Decode a usage record to (at_s, rows); None for records of other kinds."""
+    if record[:1] != USAGE:
+        return None
+    batch = _decode(record[1:])
+    rows = [
+        UsageRow(batch.node, boot, meter, Subject(room, user), start_s, total)
+        for boot, meter, room, user, start_s, total in batch.rows
+    ]
+    return batch.at_s, rows
+
+
+class Count(NamedTuple):
+    """One addition to a counter."""
+
+    meter: str
+    subject: Subject
+    at_s: int
+    quantity: int
+
+
+class UsageLog:
+    """Counters of one process and the log they are written to."""
+
+    def __init__(self, log: Log, node: str, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._clock = clock
+        self._node = node
+        self._counters = Counters(node, secrets.token_hex(8))
+        self._prune_at_s = 0
+        self.failures = 0
+        self.failing: str | None = None  # why the last write was refused
+
+    def write(self, records: Sequence[bytes] = (), counts: Sequence[Count] = ()) -> None:
+        """Append `records` and every changed total in one write.
+
+        Raises:
+            LogError: nothing of it was written or counted.
+        """
+        at_s = int(self._clock())
+        for count in counts:
+            self._counters.add(*count)
+        rows = self._counters.drain()
+        try:
+            self._log.append([*records, usage_record(self._node, at_s, rows)])
+        except LogError as error:
+            self._counters.undrain(rows)
+            for count in counts:
+                self._counters.retract(*count)
+            self.failures += 1
+            self.failing = str(error)
+            raise
+        self.failing = None
+        if at_s >= self._prune_at_s:
+            self._counters.prune(at_s - FORGET_AFTER_S)
+            self._prune_at_s = at_s + 60
