@@ -8,7 +8,7 @@ import json
 import secrets
 from pathlib import Path
 
-from metaport.tokens import write_secret
+from metaport.secret_files import write_secret
 
 USER = "admin"
 ACCOUNT_FILE = "admin.json"

@@ -252,12 +252,14 @@ def _unkept(config: Config, error: OSError | ValueError, lang: Lang) -> int:
 
 
 def _token(arguments: argparse.Namespace) -> int:
-    from metaport import tokens
+    from metaport import secret_files, tokens
 
     config = _load(arguments)
-    known = config.token.secret is not None or (config.secrets_dir / tokens.KEY_FILE).exists()
+    known = (
+        config.token.secret is not None or (config.secrets_dir / secret_files.TOKEN_KEY).exists()
+    )
     try:
-        secret = tokens.signing_secret(config.token.secret, config.secrets_dir)
+        secret = secret_files.signing_secret(config.token.secret, config.secrets_dir)
     except (OSError, ValueError) as error:
         return _unkept(config, error, arguments.lang)
     if not known:

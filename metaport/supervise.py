@@ -28,7 +28,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaport import __version__, admin, logs, preflight, tokens
+from metaport import __version__, admin, logs, preflight, secret_files
 from metaport.config import Config, Problem
 from metaport.language import Lang, Say
 
@@ -245,7 +245,7 @@ def prepare(config: Config) -> None:
 
     Raises `OSError`, `ValueError`.
     """
-    tokens.signing_secret(config.token.secret, config.secrets_dir)
+    secret_files.signing_secret(config.token.secret, config.secrets_dir)
     if config.http.tls == "auto":
         from metaport import tls  # noqa: PLC0415 - cryptography takes 0.1 s to import
 

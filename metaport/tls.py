@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from metaport.language import Lang
-from metaport.tokens import write_secret
+from metaport.secret_files import write_secret
 
 if TYPE_CHECKING:
     from metaport.config import Config

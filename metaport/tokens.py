@@ -6,19 +6,19 @@ A platform's own backend may mint access tokens with the same secret: `sub` and 
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jwt
 
+from metaport.secret_files import signing_secret
+
+__all__ = ["Claims", "TokenError", "TokenExpired", "TokenInvalid", "Tokens", "signing_secret"]
+
 ALGORITHM = "HS256"
-KEY_FILE = "token.key"
-SECRET_BYTES = 32  # RFC 7518 section 3.2: as many as the hash has
 NAME_CHARACTERS = 128
 ACCESS, REFRESH = "access", "refresh"
 
@@ -151,46 +151,3 @@ def _shown(value: object) -> str:
     if len(value) > NAME_CHARACTERS:
         raise ValueError(f"a user or name is longer than {NAME_CHARACTERS} characters")
     return value
-
-
-def signing_secret(configured: str | None, secrets_dir: Path) -> str:
-    """Return the configured secret, or the one kept in `secrets_dir`, made at first use.
-
-    The file is readable by its owner only. Raises `OSError`, `ValueError` when what it holds is no
-    secret.
-    """
-    if configured is not None:
-        return configured
-    path = secrets_dir / KEY_FILE
-    if not path.exists():
-        write_secret(path, secrets.token_urlsafe(48) + "\n")
-    secret = path.read_text("utf-8").strip()
-    if len(secret.encode()) < SECRET_BYTES:
-        raise ValueError(
-            f"{path} holds fewer than {SECRET_BYTES} bytes; remove it to get a new key"
-        )
-    return secret
-
-
-def write_secret(path: Path, content: str, *, replace: bool = False) -> bool:
-    """Write a file of mode 0600 whole or not at all; return whether it is ours that stands.
-
-    Without `replace` the first of several writers wins.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            part.replace(path)
-            return True
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    finally:
-        part.unlink(missing_ok=True)
-    return True

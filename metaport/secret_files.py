@@ -1,0 +1,53 @@
+"""Secrets on disk: made at first use, whole or not at all, readable by their owner only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+TOKEN_KEY = "token.key"
+SECRET_BYTES = 32  # RFC 7518 section 3.2: as many as the hash has
+
+
+def signing_secret(configured: str | None, secrets_dir: Path) -> str:
+    """Return the configured secret, or the one kept in `secrets_dir`, made at first use.
+
+    The file is readable by its owner only. Raises `OSError`, `ValueError` when what it holds is no
+    secret.
+    """
+    if configured is not None:
+        return configured
+    path = secrets_dir / TOKEN_KEY
+    if not path.exists():
+        write_secret(path, secrets.token_urlsafe(48) + "\n")
+    secret = path.read_text("utf-8").strip()
+    if len(secret.encode()) < SECRET_BYTES:
+        raise ValueError(
+            f"{path} holds fewer than {SECRET_BYTES} bytes; remove it to get a new key"
+        )
+    return secret
+
+
+def write_secret(path: Path, content: str, *, replace: bool = False) -> bool:
+    """Write a file of mode 0600 whole or not at all; return whether it is ours that stands.
+
+    Without `replace` the first of several writers wins.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            part.replace(path)
+            return True
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink(missing_ok=True)
+    return True
