@@ -1,27 +1,23 @@
-const FIRST_MS = 300;
-// A hub is back within 5 s of dying; longer waits only spread a crowd over a longer outage.
+const FIRST_MS = 250;
+// A process that died is back within 5 s: until then it is asked about once a second, so that
+// nobody waits much longer than that. Only a longer outage is worth sparing the server.
+const EAGER_MS = 1_200;
+const EAGER_ATTEMPTS = 12;
 const LONGEST_MS = 10_000;
 
-/** Delays between attempts: doubling, each drawn from its upper half so that a crowd spreads. */
+/** Delays between attempts: growing, each drawn from its upper half so that a crowd spreads. */
 export class Backoff {
-  /**
-   * @param {() => number} random
-   * @param {{firstMs?: number, longestMs?: number}} [bounds]
-   */
-  constructor(random, { firstMs = FIRST_MS, longestMs = LONGEST_MS } = {}) {
+  /** @param {() => number} random */
+  constructor(random) {
     this.#random = random;
-    this.#firstMs = firstMs;
-    this.#longestMs = longestMs;
     this.attempts = 0;
   }
 
   #random;
-  #firstMs;
-  #longestMs;
 
   /** Count an attempt and return how long to wait before it, in milliseconds. */
   next() {
-    const ceiling = Math.min(this.#longestMs, this.#firstMs * 2 ** this.attempts);
+    const ceiling = this.#ceiling();
     this.attempts += 1;
     return Math.round(ceiling / 2 + (this.#random() * ceiling) / 2);
   }
@@ -29,5 +25,11 @@ export class Backoff {
   /** Forget the failures so far. */
   reset() {
     this.attempts = 0;
+  }
+
+  #ceiling() {
+    const late = this.attempts - EAGER_ATTEMPTS;
+    if (late >= 0) return Math.min(LONGEST_MS, EAGER_MS * 2 ** (late + 1));
+    return Math.min(EAGER_MS, FIRST_MS * 2 ** this.attempts);
   }
 }

@@ -138,6 +138,7 @@ export class Metaport extends Emitter {
       this.playback.resume();
       this.rooms.forEach((room) => room.media.awake());
     });
+    interruptions.on("gone", () => this.rooms.forEach((room) => room.media.farewell()));
     interruptions.on("network", () => {
       this.connection.probe(SUSPECT_MS);
       this.rooms.forEach((room) => room.media.networkChanged());

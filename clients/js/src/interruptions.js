@@ -4,7 +4,7 @@ import { Emitter } from "./events.js";
  * What happens to a page from outside: sleep, lock, hidden tab, another network.
  *
  * Events: `awake` when the page is looked at again or thawed; `network` when the way to the server
- * may have changed; `asleep` when the page is hidden.
+ * may have changed; `asleep` when the page is hidden; `gone` when it is left for good.
  */
 export class Interruptions extends Emitter {
   /** @param {import("./environment.js").Environment} environment */
@@ -20,6 +20,7 @@ export class Interruptions extends Emitter {
     // Page Lifecycle: a frozen page gets `resume`, one from the back-forward cache `pageshow`.
     listen(document, "resume", () => this.emit("awake"));
     listen(window, "pageshow", (event) => event.persisted && this.emit("awake"));
+    listen(window, "pagehide", (event) => !event.persisted && this.emit("gone"));
     listen(window, "online", () => this.emit("network"));
     this.#type = network?.type;
     listen(network, "change", () => {

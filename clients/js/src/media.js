@@ -203,6 +203,11 @@ export class Media extends Emitter {
     }
   }
 
+  /** The page goes away: leave at once instead of being missed for the server's grace period. */
+  farewell() {
+    if (this.#wanted) this.#ask("media.leave").catch(() => {});
+  }
+
   /** The way to the server may have changed. */
   networkChanged() {
     if (!this.#wanted) return;

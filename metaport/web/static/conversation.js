@@ -116,7 +116,7 @@ export class Conversation {
       "div.message-main",
       {},
       element("span.message-from", {}, message.own ? language.say("chat.me") : message.name),
-      element("div.message-line", {}, element("p.bubble", { dir: "auto" }, textOf(message.body)), stateOf(message)),
+      element("div.message-line", {}, element("p.bubble.text", { dir: "auto" }, textOf(message.body)), stateOf(message)),
     );
     if (message.state === "failed") main.append(this.#failure(message));
     item.replaceChildren(avatar(message.name, message.from), main);
