@@ -142,12 +142,23 @@ def answer(media: Media, codecs: Sequence[Codec], direction: Direction) -> Local
         media.kind,
         media.mid,
         direction,
-        codecs=codecs,
+        codecs=[_our_wish(codec) for codec in codecs],
         feedback=accepted_feedback(media, codecs),
         extensions=accepted_extensions(media),
         rtcp_rsize=media.rtcp_rsize,
         profile=media.profile,
     )
+
+
+def _our_wish(codec: Codec) -> Codec:
+    """Say how we want to be sent to; a peer's own wishes (stereo, sizes) are not ours."""
+    match codec.name:
+        case "opus":
+            return replace(codec, fmtp=OPUS.fmtp)
+        case "VP8":
+            return replace(codec, fmtp="")
+        case _:
+            return codec
 
 
 def offer(kind: str, mid: str) -> LocalMedia:
