@@ -37,6 +37,9 @@ MESSAGE_LIMIT_BYTES = 4 << 20
 # A peer that does not read this much is stuck: drop the connection, it will come back.
 WRITE_LIMIT_BYTES = 16 << 20
 
+# A hub that does not read its last events by then will never.
+CLOSE_S = 1.0
+
 RECONNECT_FIRST_S = 0.05
 # The SFU is back about 1 s after a crash; waiting longer would only lengthen the silence.
 RECONNECT_LONGEST_S = 1.0
@@ -45,7 +48,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
-class ControlBroken(SfuError):  # noqa: N818 - the name is the sentence
+class ControlBroken(SfuError):
     """The other end does not speak the control protocol; the connection is closed."""
 
 
@@ -62,7 +65,7 @@ class ControlError(SfuError):
         self.retry_after_ms = retry_after_ms
 
 
-class ControlLost(SfuError):  # noqa: N818 - the name is the sentence
+class ControlLost(SfuError):
     """No control connection, or it ended before the answer came."""
 
 
@@ -145,8 +148,14 @@ class _ServerConnection(asyncio.Protocol):
         self._write(event)
 
     def close(self) -> None:
+        """Close once everything written has left."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _answer(self, request: Map) -> Map:
         identifier = request.get("id")
@@ -201,7 +210,12 @@ class ControlServer:
         self._server.close()
         for connection in list(self.connections):
             connection.close()
-        await self._server.wait_closed()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._server.wait_closed()
+        except TimeoutError:
+            for connection in list(self.connections):
+                connection.abort()
         self._server = None
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()

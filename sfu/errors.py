@@ -20,7 +20,7 @@ class SfuError(Exception):
     """Base of all errors of this package."""
 
 
-class HostileBytes(SfuError):  # noqa: N818 - the name is the sentence
+class HostileBytes(SfuError):
     """Bytes from the network that are not what they claim to be; `cause` names the counter."""
 
     def __init__(self, cause: str) -> None:
@@ -44,7 +44,7 @@ class SdpError(SfuError):
     """A session description that cannot be read (RFC 8866) or served (RFC 8829)."""
 
 
-class FactsRefused(SfuError):  # noqa: N818 - the name is the sentence
+class FactsRefused(SfuError):
     """The facts port could not keep the facts; they are kept here and offered again."""
 
 
@@ -77,7 +77,7 @@ REFUSALS: dict[str, Refusal] = {
 }
 
 
-class Refused(SfuError):  # noqa: N818 - the name is the sentence
+class Refused(SfuError):
     """A request refused for a stable `reason` of `REFUSALS`."""
 
     def __init__(self, reason: str, detail: str | None = None) -> None:
