@@ -1,25 +1,13 @@
 """From participation to facts: contiguous intervals, byte deltas, nothing lost by a refusal."""
 
 import itertools
-from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu.errors import FactsRefused
-from sfu.facts import Fact, MediaBytes, MemoryFacts, ParticipantInterval
+from sfu.facts import MediaBytes, MemoryFacts, ParticipantInterval
 from sfu.usage import Usage
-
-
-class FullDisk(MemoryFacts):
-    """Refuses while `full`."""
-
-    full = False
-
-    def commit(self, facts: Sequence[Fact]) -> None:
-        if self.full:
-            raise FactsRefused
-        super().commit(facts)
+from tests.sfu.world import Disk
 
 
 def interval(pixels: int, start_ms: int, end_ms: int) -> ParticipantInterval:
@@ -80,7 +68,7 @@ def test_a_wall_clock_set_back_counts_no_second_twice() -> None:
 
 
 def test_refused_facts_are_merged_and_offered_again() -> None:
-    facts = FullDisk()
+    facts = Disk()
     facts.full = True
     usage = Usage(facts)
     stay = usage.enter("room", "user", "p-1", 0)
@@ -99,7 +87,7 @@ def test_refused_facts_are_merged_and_offered_again() -> None:
 
 
 def test_refused_intervals_of_other_pixels_stay_apart() -> None:
-    facts = FullDisk()
+    facts = Disk()
     facts.full = True
     usage = Usage(facts)
     stay = usage.enter("room", "user", "p-1", 0)
@@ -128,7 +116,7 @@ def test_refused_intervals_of_other_pixels_stay_apart() -> None:
 def test_intervals_are_contiguous_however_they_were_split_and_refused(
     steps: list[tuple[int, int, bool, bool]],
 ) -> None:
-    facts = FullDisk()
+    facts = Disk()
     usage = Usage(facts)
     now = 123
     stay = usage.enter("room", "user", "p-1", now)
