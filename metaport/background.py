@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from metaport.log import LogError
+from metaport.log import Log, LogError
 
 logger = logging.getLogger(__name__)
 
 # Open intervals and unchanged totals are written this often; with the shipper's second and the
 # SFU's own checkpoint a figure is at most 10 s old.
 CHECKPOINT_S = 5.0
-# What a power failure can take.
+# How much a power failure can take.
 SYNC_S = 1.0
 
 
@@ -27,6 +27,16 @@ async def every(interval_s: float, call: Callable[[], None]) -> None:
             logger.error("%s", error)
         except Exception:
             logger.exception("%s failed", getattr(call, "__qualname__", call))
+
+
+async def keep_synced(log: Log) -> None:
+    """Flush a log each second until cancelled, off the loop: a slow disk must not stall media."""
+    while True:
+        await asyncio.sleep(SYNC_S)
+        try:
+            await asyncio.to_thread(log.sync)
+        except LogError as error:
+            logger.error("%s", error)
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from metaport.api.access import client_address
 from metaport.api.app import build_app
 from metaport.api.resources import MediaResources
 from metaport.api.services import Readiness, Services
-from metaport.background import CHECKPOINT_S, SYNC_S, background, every
+from metaport.background import CHECKPOINT_S, background, every, keep_synced
 from metaport.config import Config
 from metaport.db.engine import open_engine
 from metaport.db.ledger import SqlLedger
@@ -44,6 +44,8 @@ from sfu.control import ControlClient, ControlError
 logger = logging.getLogger(__name__)
 
 HUB, SFU = "hub", "sfu"
+# A renewed certificate is taken up within a day, without a restart.
+RENEW_S = 86_400.0
 
 
 def identity_of(claims: Claims) -> Identity:
@@ -152,6 +154,7 @@ class HubProcess:
         3. the listener closes
         """
         config = self._config
+        context = tls.server_context(config)
         runner = web.AppRunner(
             build_app(self._services()), access_log=None, handle_signals=False, shutdown_timeout=1.0
         )
@@ -161,7 +164,7 @@ class HubProcess:
             config.http.host,
             config.http.port,
             backlog=4096,
-            ssl_context=tls.server_context(config),
+            ssl_context=context,
         )
         try:
             await site.start()
@@ -169,12 +172,14 @@ class HubProcess:
             self._lag.start()
             async with background(
                 ship=self._shipper.run(),
-                sync=every(SYNC_S, self._log.sync),
+                sync=keep_synced(self._log),
                 checkpoint=every(CHECKPOINT_S, self._checkpoint),
+                renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
                 await stop.wait()
-                await self._chat.drain(config.drain_s)
+                # The rest of the promised time is for shipping the last figures.
+                await self._chat.drain(config.drain_s * 0.8)
             self._usage.write()
             await self._ship_the_rest()
         finally:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from metaport.background import CHECKPOINT_S, SYNC_S, background, every
+from metaport.background import CHECKPOINT_S, background, every, keep_synced
 from metaport.config import Config
 from metaport.log import Log
 from metaport.media_journal import MediaJournal
@@ -34,9 +34,7 @@ async def run_sfu(config: Config, stop: asyncio.Event) -> None:
     )
     try:
         await server.start()
-        async with background(
-            sync=every(SYNC_S, log.sync), checkpoint=every(CHECKPOINT_S, usage.write)
-        ):
+        async with background(sync=keep_synced(log), checkpoint=every(CHECKPOINT_S, usage.write)):
             logger.info("media on UDP port %d", config.media.port)
             await stop.wait()
             await server.drain(config.drain_s)

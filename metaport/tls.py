@@ -109,21 +109,28 @@ def ensure(
 
 
 def server_context(config: Config) -> ssl.SSLContext | None:
-    """Return the context the public port serves with; `None` without TLS.
-
-    Load a renewed certificate into a running server with its `load_cert_chain`. Raises `OSError`.
-    """
+    """Return the context the public port serves with; `None` without TLS. Raises `OSError`."""
     if config.http.tls == "off":
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_certificate(config, context)
+    return context
+
+
+def load_certificate(config: Config, context: ssl.SSLContext | None) -> None:
+    """Load the certificate as it is on disk now; the local one is renewed when it is time.
+
+    For a running server too: new connections get the new certificate. Raises `OSError`.
+    """
+    if context is None:
+        return
     if config.http.tls == "files":
         assert config.http.cert is not None  # checked by load_config
         context.load_cert_chain(config.http.cert, config.http.key)
     else:
         files = ensure(config.data.dir / "tls")
         context.load_cert_chain(files.cert, files.key)
-    return context
 
 
 def fingerprint(certificate: Path) -> str:

@@ -18,6 +18,7 @@ from metaport.config import Config
 from metaport.db.engine import open_engine
 from metaport.db.errors import DatabaseError
 from metaport.db.ledger import SqlLedger
+from metaport.language import Say
 from metaport.log import Follower, LogError
 from metaport.usage_log import usage_of
 from metering.errors import LedgerUnavailable, MeteringError
@@ -161,6 +162,11 @@ def this_month(zone: str, now: float) -> str:
 async def print_report(config: Config, month: str, form: str, lang: str) -> int:
     """Print the report of a month on standard output; returns the exit code."""
     now = datetime.now(UTC).timestamp()
+    if config.database.url is None and not (config.data.dir / "metaport.db").exists():
+        nothing = Say("아직 사용량 기록이 없습니다", "there is no usage yet")
+        sentence = nothing.ko if lang == "ko" else nothing.en
+        print(f"metaport: {sentence} (data.dir: {config.data.dir})", file=sys.stderr)
+        return 1
     try:
         engine = await open_engine(config.database_url)
         try:
