@@ -170,7 +170,7 @@ def clock() -> HandClock:
     return HandClock()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build() -> type[House]:
     return House
 
