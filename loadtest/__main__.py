@@ -1,0 +1,72 @@
+"""`python -m loadtest text|idle|media|all [--url …] [--repeats n] [--out folder]`."""
+
+import argparse
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvloop
+
+from loadtest import idle, media, text
+from loadtest.launch import running
+from loadtest.results import Figures, Result, command_line, machine
+from loadtest.target import Target
+
+Measure = Callable[[Target, Figures], Awaitable[None]]
+
+TOPICS: dict[str, Measure] = {
+    "text": text.measure,
+    "idle": idle.measure,
+    "media": media.measure,
+}
+NOTES = {
+    "text": "Client and server share the machine's cores; the client counts deliveries in the "
+    "bytes, without decoding them.",
+    "idle": "Least-squares slope of the hub's VmRSS; each connection said hello and joined a room.",
+    "media": "Loopback only. Delay: from `send` to the kernel's time of arrival; added delay: "
+    "minus the median without a server. CPU: user and system time of the SFU process, everything "
+    "it did in those seconds, divided by the packets that arrived.",
+}
+
+
+@asynccontextmanager
+async def target(url: str | None) -> AsyncIterator[Target]:
+    """Yield the server at the URL, or one started for this, with the rate limits lifted."""
+    if url is not None:
+        yield Target(url.rstrip("/"))
+        return
+    with tempfile.TemporaryDirectory(prefix="metaport-load-") as folder:
+        async with running(Path(folder) / "data", {"METAPORT_PROFILE": "bench"}) as server:
+            yield Target(server.url, server)
+
+
+async def measure(topic: str, url: str | None, repeats: int, out: Path) -> None:
+    """Measure one topic, each repeat against a fresh server unless a URL is given."""
+    figures = Figures()
+    for repeat in range(repeats):
+        print(f"{topic}: repeat {repeat + 1} of {repeats}", flush=True)
+        async with target(url) as server:
+            await TOPICS[topic](server, figures)
+    result = Result(topic, figures.all(), (NOTES[topic],), command_line(), machine())
+    result.write(out)
+    print(result.as_markdown(), flush=True)
+
+
+def main() -> None:
+    """Run the chosen measurements."""
+    parser = argparse.ArgumentParser(prog="loadtest", description=__doc__)
+    parser.add_argument("topic", choices=[*TOPICS, "all"])
+    parser.add_argument(
+        "--url", help="a running server; default: start one with METAPORT_PROFILE=bench"
+    )
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("loadtest/results"))
+    chosen = parser.parse_args()
+    idle.raise_file_limit()
+    for topic in TOPICS if chosen.topic == "all" else [chosen.topic]:
+        uvloop.run(measure(topic, chosen.url, chosen.repeats, chosen.out))
+
+
+if __name__ == "__main__":
+    main()

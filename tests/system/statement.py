@@ -1,0 +1,105 @@
+"""The report, what the ledger holds of each person, and the money computed a second time."""
+
+import json
+import sqlite3
+import time
+import tomllib
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+from loadtest.launch import Server
+from tests.system.deadline import until
+
+PRICE_BOOK = Path(__file__).parents[2] / "metering" / "pricebook.default.toml"
+SEOUL = timezone(timedelta(hours=9))
+UNITS = {
+    "message": 1,
+    "1000 messages": 1_000,
+    "second": 1,
+    "minute": 60,
+    "hour": 3_600,
+    "1000 minutes": 60_000,
+    "byte": 1,
+    "MB": 10**6,
+    "GB": 10**9,
+}
+PARTICIPATION = ("voice.participant_seconds", "video.participant_seconds.")
+
+
+async def report(server: Server) -> dict[str, Any]:
+    """Return this month's report as the operator's command prints it."""
+    month = datetime.now(SEOUL).strftime("%Y-%m")
+    text = await server.command("usage", "report", "--month", month, "--format", "json")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+async def settled_report(server: Server) -> dict[str, Any]:
+    """Return the report once it is as of now: protocol.md allows 10 s."""
+    now = time.time()
+    found: dict[str, Any] = {}
+
+    async def caught_up() -> bool:
+        found.update(await report(server))
+        return found["as_of"] is not None and _seconds(found["as_of"]) >= int(now)
+
+    await until(caught_up, 12, lambda: f"the report is as of {now}: {found}")
+    return found
+
+
+def quantities(report: dict[str, Any]) -> dict[str, int]:
+    """Return the quantity of each meter of a report."""
+    found: dict[str, int] = defaultdict(int)
+    for line in report["lines"]:
+        found[line["meter"]] += line["quantity"]
+    return found
+
+
+def by_user(server: Server) -> dict[str, dict[str, int]]:
+    """Return what the ledger holds: user → meter → quantity."""
+    found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    path = server.data_dir / "metaport.db"
+    ledger = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        rows = ledger.execute("SELECT user_id, meter, quantity FROM usage_window")
+        for user, meter, quantity in rows:
+            found[user][meter] += quantity
+    finally:
+        ledger.close()
+    return found
+
+
+def participation(meters: dict[str, int]) -> int:
+    """Return the seconds of voice and video together."""
+    return sum(n for meter, n in meters.items() if meter.startswith(PARTICIPATION))
+
+
+def check_money(report: dict[str, Any]) -> None:
+    """Compute every amount again from the quantities and the price book, to the won."""
+    book = tomllib.loads(PRICE_BOOK.read_text(encoding="utf-8"), parse_float=Decimal)
+    [version] = book["version"]
+    subtotal = Decimal(0)
+    for line in report["lines"]:
+        price = version["price"][line["meter"]]
+        unit_price = Decimal(price["price"]) / UNITS[price["per"]]
+        amount = _won(line["quantity"] * unit_price)
+        assert Decimal(line["unit_price"]) == unit_price, line
+        assert Decimal(line["amount"]) == amount, line
+        subtotal += amount
+    assert {line["meter"] for line in report["lines"]} == set(version["price"])
+    vat = _won(subtotal * Decimal(book["vat_percent"]) / 100)
+    assert Decimal(report["subtotal"]) == subtotal
+    assert Decimal(report["vat"]) == vat
+    assert Decimal(report["total"]) == subtotal + vat
+    assert report["currency"] == "KRW"
+
+
+def _won(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal(1), rounding=ROUND_HALF_UP)
+
+
+def _seconds(as_of: str) -> float:
+    return datetime.fromisoformat(as_of).timestamp()
