@@ -11,11 +11,17 @@ const KINDS = /** @type {const} */ ({
   audiooutput: "speaker",
 });
 
-/** @type {Record<string, MediaTrackConstraints>} */
-const CONSTRAINTS = {
+/**
+ * A camera of 640×360 fills a tile of a grid of people. Twice the width is four times the pixels to
+ * encode, to forward and to pay for, in every receiver.
+ *
+ * @returns {Record<"microphone" | "camera" | "screen", MediaTrackConstraints>}
+ */
+const defaultConstraints = () => ({
   microphone: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
-  camera: { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } },
-};
+  camera: { width: { ideal: 640 }, height: { ideal: 360 }, frameRate: { ideal: 24 } },
+  screen: { frameRate: 15 },
+});
 
 /** Reasons by the name of the browser's exception (Media Capture and Streams, 10.2). */
 const REASONS = {
@@ -38,6 +44,8 @@ export class Devices extends Emitter {
   constructor(environment) {
     super();
     this.#environment = environment;
+    /** What is asked of each kind of device; a page may ask for more or less. */
+    this.constraints = defaultConstraints();
     environment.mediaDevices?.addEventListener?.("devicechange", () => this.emit("changed"));
   }
 
@@ -128,7 +136,7 @@ export class Devices extends Emitter {
   }
 
   async #captureFrom(source, device) {
-    const wanted = { ...CONSTRAINTS[source], ...(device ? { deviceId: { exact: device.id } } : {}) };
+    const wanted = { ...this.constraints[source], ...(device ? { deviceId: { exact: device.id } } : {}) };
     const media = /** @type {MediaDevices} */ (this.#environment.mediaDevices);
     const stream = await media
       .getUserMedia(source === "microphone" ? { audio: wanted } : { video: wanted })
@@ -140,7 +148,7 @@ export class Devices extends Emitter {
 
   async #captureScreen() {
     const media = /** @type {MediaDevices} */ (this.#environment.mediaDevices);
-    const stream = await media.getDisplayMedia({ video: { frameRate: 15 } }).catch(refuse);
+    const stream = await media.getDisplayMedia({ video: this.constraints.screen }).catch(refuse);
     const [track] = stream.getVideoTracks();
     if ("contentHint" in track) track.contentHint = "detail";
     return track;

@@ -9,7 +9,7 @@ import { IceWatch } from "./ice_watch.js";
  */
 const ENCODINGS = {
   microphone: undefined,
-  camera: [{ maxBitrate: 1_500_000 }],
+  camera: [{ maxBitrate: 800_000 }],
   screen: [{ maxBitrate: 2_500_000, maxFramerate: 15 }],
 };
 
