@@ -224,10 +224,14 @@ class Transports:
     """All peer transports of this process. `send` puts a datagram on a path, never raising."""
 
     def __init__(
-        self, certificate: Certificate, send: Send, random: Callable[[int], bytes]
+        self,
+        certificate: Certificate,
+        send: Send,
+        random: Callable[[int], bytes],
+        counters: TransportCounters | None = None,
     ) -> None:
         self.certificate = certificate
-        self.counters = TransportCounters()
+        self.counters = counters or TransportCounters()
         self.send = send
         self.agent = IceAgent(random)
         # Peers heard since the caller last looked at their cores' deadlines, and cleared this.

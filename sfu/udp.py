@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 
 import ifaddr
 
@@ -81,30 +82,34 @@ class UdpPort:
     """The sockets of one port, read by the running loop, written at once.
 
     1. `open` binds them; 2. each datagram goes to `receive(datagram, path, now)`;
-    3. `received` is called once after each batch; 4. `send` never raises and never blocks.
+    3. `received` is called once after each batch; 4. `send` never raises and never blocks;
+    5. `follow` when the machine's addresses may have changed.
+
+    `Path.local` numbers the sockets; a number is never used again.
     """
 
-    def __init__(
-        self,
-        receive: Receive,
-        received: Callable[[], None],
-        *,
-        clock: Callable[[], float],
-        counters: TransportCounters,
-    ) -> None:
+    def __init__(self, *, clock: Callable[[], float], counters: TransportCounters) -> None:
         self.port = 0
-        self._counters = counters
-        self._receive = receive
-        self._received = received
         self._clock = clock
-        self._sockets: list[socket.socket] = []
+        self._counters = counters
+        self._receive: Receive = _ignore
+        self._received: Callable[[], None] = _nothing
+        self._sockets: dict[int, socket.socket] = {}
+        self._by_address: dict[str, int] = {}
+        self._numbers = count()
 
     @property
     def addresses(self) -> list[str]:
-        """Return the addresses that are bound."""
-        return [sock.getsockname()[0] for sock in self._sockets]
+        """Return the addresses that are bound, in the order they were asked for."""
+        return list(self._by_address)
 
-    def open(self, addresses: Sequence[str], port: int) -> None:
+    def open(
+        self,
+        addresses: Sequence[str],
+        port: int,
+        receive: Receive,
+        received: Callable[[], None],
+    ) -> None:
         """Bind `port` on each address; 0 takes a free one, the same everywhere.
 
         An address that is not there (any more) is left out.
@@ -112,6 +117,7 @@ class UdpPort:
         Raises:
             OSError: the port is taken, or no address could be bound.
         """
+        self._receive, self._received = receive, received
         self.port = port
         try:
             for address in addresses:
@@ -121,29 +127,42 @@ class UdpPort:
             raise
         if not self._sockets:
             raise OSError(errno.EADDRNOTAVAIL, f"none of {', '.join(addresses)} can be bound")
-        loop = asyncio.get_running_loop()
-        for index, sock in enumerate(self._sockets):
-            loop.add_reader(sock.fileno(), self._read, index, sock)
+
+    def follow(self, addresses: Sequence[str]) -> bool:
+        """Bind addresses that are new and close those that are gone; tell whether any changed."""
+        before = set(self._by_address)
+        for address in before.difference(addresses):
+            self._close(address)
+        for address in addresses:
+            if address not in before:
+                try:
+                    self._bind(address)
+                except OSError as error:
+                    logger.warning("%s", error)
+        return before != set(self._by_address)
 
     def close(self) -> None:
         """Close the sockets."""
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            loop.remove_reader(sock.fileno())
-            sock.close()
-        self._sockets.clear()
+        for address in self.addresses:
+            self._close(address)
 
     def send(self, datagram: bytes, path: Path) -> None:
         """Send a datagram on a path; dropped and counted when the kernel does not take it."""
+        counters = self._counters
         try:
-            self._sockets[path.local].sendto(datagram, path.address)
+            self._sockets[path[0]].sendto(datagram, path[1])
         except BlockingIOError:
-            self._counters.dropped["send_buffer_full"] += 1
-        except (OSError, IndexError):
-            self._counters.dropped["send_failed"] += 1
+            counters.dropped["send_buffer_full"] += 1
+        except (OSError, KeyError):
+            counters.dropped["send_failed"] += 1
         else:
-            self._counters.datagrams_sent += 1
-            self._counters.bytes_sent += len(datagram)
+            counters.datagrams_sent += 1
+            counters.bytes_sent += len(datagram)
+
+    def _close(self, address: str) -> None:
+        sock = self._sockets.pop(self._by_address.pop(address))
+        asyncio.get_running_loop().remove_reader(sock.fileno())
+        sock.close()
 
     def _bind(self, address: str) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -158,15 +177,19 @@ class UdpPort:
         except OSError as error:
             sock.close()
             if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                logger.warning("media address %s is not available", address)
+                # It went away since it was listed, or IPv6 has not finished checking it is ours.
+                logger.debug("media address %s is not available", address)
                 return
             raise OSError(
                 error.errno, f"UDP port {self.port} on {address}: {error.strerror}"
             ) from None
+        number = next(self._numbers)
         self.port = sock.getsockname()[1]
-        self._sockets.append(sock)
+        self._sockets[number] = sock
+        self._by_address[address] = number
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._read, number, sock)
 
-    def _read(self, index: int, sock: socket.socket) -> None:
+    def _read(self, number: int, sock: socket.socket) -> None:
         now = self._clock()
         receive = self._receive
         for _ in range(BATCH):
@@ -177,5 +200,13 @@ class UdpPort:
             except OSError:
                 # An ICMP error of an earlier send (RFC 1122 section 4.1.3.3): read on.
                 continue
-            receive(datagram, Path(index, address), now)
+            receive(datagram, Path(number, address), now)
         self._received()
+
+
+def _ignore(datagram: bytes, path: Path, now: float) -> None:
+    """Drop a datagram nobody waits for."""
+
+
+def _nothing() -> None:
+    """Tell nobody."""

@@ -21,7 +21,10 @@ class Inbox:
         self.datagrams: asyncio.Queue[tuple[bytes, Path]] = asyncio.Queue()
         self.batches = 0
         self.counters = TransportCounters()
-        self.port = UdpPort(self._receive, self._received, clock=monotonic, counters=self.counters)
+        self.port = UdpPort(clock=monotonic, counters=self.counters)
+
+    def open(self, *addresses: str, port: int = 0) -> None:
+        self.port.open(addresses, port, self._receive, self._received)
 
     def _receive(self, datagram: bytes, path: Path, now: float) -> None:
         self.datagrams.put_nowait((datagram, path))
@@ -66,8 +69,8 @@ def test_an_advertised_name_is_looked_up() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 async def test_datagrams_cross_in_both_directions(address: str) -> None:
     here, there = Inbox(), Inbox()
-    here.port.open([address], 0)
-    there.port.open([address], 0)
+    here.open(address)
+    there.open(address)
     family = (0, 0) if ":" in address else ()
     here.port.send(b"ping", Path(0, (address, there.port.port, *family)))
     datagram, path = await there.datagrams.get()
@@ -83,7 +86,7 @@ async def test_datagrams_cross_in_both_directions(address: str) -> None:
 
 async def test_every_address_gets_the_same_port() -> None:
     inbox = Inbox()
-    inbox.port.open(["127.0.0.1", "::1"], 0)
+    inbox.open("127.0.0.1", "::1")
     assert inbox.port.addresses == ["127.0.0.1", "::1"]
     assert inbox.port.port > 0
     inbox.port.close()
@@ -94,23 +97,51 @@ async def test_a_taken_port_says_which() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"UDP port {port} on 127.0.0.1"):
-            Inbox().port.open(["127.0.0.1"], port)
+            Inbox().open("127.0.0.1", port=port)
 
 
 async def test_an_address_that_is_not_there_is_left_out() -> None:
     inbox = Inbox()
-    inbox.port.open(["192.0.2.254", "127.0.0.1"], 0)
+    inbox.open("192.0.2.254", "127.0.0.1")
     assert inbox.port.addresses == ["127.0.0.1"]
     inbox.port.close()
     with pytest.raises(OSError, match="none of"):
-        inbox.port.open(["192.0.2.254"], 0)
+        inbox.open("192.0.2.254")
 
 
 async def test_what_cannot_be_sent_is_counted() -> None:
     inbox = Inbox()
-    inbox.port.open(["127.0.0.1"], 0)
+    inbox.open("127.0.0.1")
     inbox.port.send(bytes(70_000), Path(0, ("127.0.0.1", 9)))
     inbox.port.send(b"x", Path(7, ("127.0.0.1", 9)))
     inbox.port.close()
     inbox.port.send(b"x", Path(0, ("127.0.0.1", 9)))
     assert inbox.counters.dropped == Counter({"send_failed": 3})
+
+
+async def test_addresses_that_come_and_go_are_followed() -> None:
+    inbox, other = Inbox(), Inbox()
+    inbox.open("127.0.0.1")
+    other.open("::1")
+    assert not inbox.port.follow(["127.0.0.1"])
+    assert inbox.port.follow(["::1"])
+    assert inbox.port.addresses == ["::1"]
+    other.port.send(b"hello", Path(0, ("::1", inbox.port.port, 0, 0)))
+    datagram, path = await inbox.datagrams.get()
+    assert (datagram, path.local) == (b"hello", 1)
+    inbox.port.send(b"lost", Path(0, ("127.0.0.1", 9)))
+    assert inbox.counters.dropped == Counter({"send_failed": 1})
+    inbox.port.close()
+    other.port.close()
+
+
+async def test_a_new_address_whose_port_is_taken_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    inbox = Inbox()
+    inbox.open("127.0.0.1")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+        taken.bind(("::1", inbox.port.port))
+        assert not inbox.port.follow(["127.0.0.1", "::1"])
+    assert "UDP port" in caplog.text
+    inbox.port.close()
