@@ -74,6 +74,7 @@ export class Connection extends Emitter {
    */
   connect() {
     if (this.state === "connected") return Promise.resolve();
+    /** @type {Promise<void>} */
     const outcome = new Promise((resolve, reject) => {
       const off = this.on("state", ({ state, error }) => {
         if (state === "connected") resolve();
@@ -83,7 +84,7 @@ export class Connection extends Emitter {
       });
     });
     if (this.state === "idle" || this.state === "closed") this.#open();
-    return /** @type {Promise<void>} */ (outcome);
+    return outcome;
   }
 
   /** Close for good; `connect` starts anew. */
@@ -132,7 +133,7 @@ export class Connection extends Emitter {
     try {
       token = typeof this.#token === "string" ? this.#token : await this.#token(this.#freshToken);
     } catch (error) {
-      const failure = MetaportErrorOf(error);
+      const failure = asMetaportError(error);
       if (this.state === "connecting") this.#failed(failure, !failure.permanent);
       return;
     }
@@ -310,7 +311,7 @@ function disconnected(cause) {
 }
 
 /** @param {unknown} error */
-function MetaportErrorOf(error) {
+function asMetaportError(error) {
   return error instanceof MetaportError
     ? error
     : new MetaportError("unreachable", String(error), { cause: error });

@@ -25,8 +25,8 @@ export class Interruptions extends Emitter {
     this.#type = network?.type;
     listen(network, "change", () => {
       // Chromium also reports a new estimate of the bandwidth here; only another kind of network counts.
-      if (network.type === this.#type) return;
-      this.#type = network.type;
+      if (network?.type === this.#type) return;
+      this.#type = network?.type;
       this.emit("network");
     });
   }

@@ -217,7 +217,7 @@ export class Media extends Emitter {
 
   /** @param {any} frame a `media.*` frame the server sent unasked */
   receive(frame) {
-    if (frame.t === "media.closed") this.#rebuild(new MetaportError("media_closed", frame.reason));
+    if (frame.t === "media.closed") this.#rebuild();
     else if (this.state === "joined") this.#handle(frame);
     else if (this.#wanted) this.#early.push(frame);
   }
@@ -422,7 +422,7 @@ export class Media extends Emitter {
     const { reason } = error;
     if (reason === "disconnected" || reason === "timeout" || reason === "stale_offer") return true;
     if (reason === "not_in_media" || reason === "media_unavailable" || reason === "no_such_participant") {
-      this.#rebuild(error);
+      this.#rebuild();
       return true;
     }
     this.emit("error", error);
@@ -434,11 +434,11 @@ export class Media extends Emitter {
     const error = new MetaportError("media_unreachable", "no media connection to the server");
     this.emit("error", error);
     this.#ask("media.leave").catch(() => {});
-    this.#rebuild(error);
+    this.#rebuild();
   }
 
   /** Take a new place and publish everything again. */
-  async #rebuild(_error) {
+  async #rebuild() {
     if (!this.#wanted) return;
     const attempt = ++this.#attempt;
     this.#closeTransports();

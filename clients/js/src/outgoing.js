@@ -46,6 +46,7 @@ export class Outgoing {
   /** @type {Entry[]} */
   #entries = [];
   #pace = new Pace(0, 1);
+  /** The limits `#pace` keeps: each welcome brings its own. @type {object | null} */
   #paceOf = null;
   #timer = null;
 

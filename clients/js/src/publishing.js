@@ -43,10 +43,10 @@ export class Publishing {
   stale = false;
 
   /**
-   * Send a track.
+   * Send a track, and tell the server.
    *
    * @param {Source} source
-   * @param {MediaStreamTrack} track
+   * @param {MediaStreamTrack | null} track
    */
   async add(source, track) {
     this.attach(source, track);
