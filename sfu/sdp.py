@@ -358,8 +358,7 @@ def build(
         if part.rejected:
             lines += _rejected_lines(part)
         else:
-            # Candidates belong to the transport, and the first m-line carries it (RFC 9143).
-            lines += _media_lines(part, transport, with_candidates=part.mid == used[0])
+            lines += _media_lines(part, transport)
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -380,9 +379,7 @@ def _rejected_lines(media: LocalMedia) -> list[str]:
     ]
 
 
-def _media_lines(
-    media: LocalMedia, transport: LocalTransport, *, with_candidates: bool
-) -> list[str]:
+def _media_lines(media: LocalMedia, transport: LocalTransport) -> list[str]:
     formats = []
     for codec in media.codecs:
         formats.append(str(codec.payload_type))
@@ -405,8 +402,9 @@ def _media_lines(
         lines += _codec_lines(codec, media.feedback.get(codec.payload_type, ()))
     if media.ssrc:
         lines += _source_lines(media)
-    if with_candidates:
-        lines += _candidate_lines(transport.candidates)
+    # RFC 9143 wants them with the first m-line only, where browsers look; aiortc takes those of
+    # the last one.
+    lines += _candidate_lines(transport.candidates)
     return lines
 
 

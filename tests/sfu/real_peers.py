@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 from aiortc import (
+    RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
     RTCRtpTransceiver,
@@ -35,7 +36,15 @@ class Tone(AudioStreamTrack):
 
 
 def peer_connection() -> RTCPeerConnection:
-    return RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    """Make a peer connection that bundles from the start.
+
+    With aiortc's default policy the m-lines of a kind share a transport in the offer; when the
+    answer bundles everything, only the first of them is moved to the common one and the others
+    stay on a transport that was stopped.
+    """
+    return RTCPeerConnection(
+        RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+    )
 
 
 def loudest(frame: av.AudioFrame) -> int:
@@ -100,9 +109,10 @@ class Player:
         self.pc = peer_connection()
         self.created: Map = {}
 
-    async def start(self, publisher: str | None = None) -> None:
-        self.pc.addTransceiver("audio", direction="recvonly")
-        self.pc.addTransceiver("video", direction="recvonly")
+    async def start(self, publisher: str | None = None, *, places: int = 1) -> None:
+        for _ in range(places):
+            self.pc.addTransceiver("audio", direction="recvonly")
+            self.pc.addTransceiver("video", direction="recvonly")
         await self.pc.setLocalDescription(await self.pc.createOffer())
         self.created = await self.control.request(
             {

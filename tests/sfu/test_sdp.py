@@ -197,7 +197,7 @@ def test_what_we_write_can_be_read() -> None:
     assert [m.rejected for m in description.media] == [False, False, True]
 
 
-def test_candidates_stand_on_the_m_line_that_carries_the_transport() -> None:
+def test_candidates_stand_on_every_m_line_in_use() -> None:
     gone = LocalMedia("audio", "0", "inactive", rejected=True)
     video = LocalMedia("video", "1", "inactive", [Codec("VP8", 96, 90000)])
     text = sdp.build(5, 1, TRANSPORT, [gone, video])

@@ -78,6 +78,18 @@ async def test_a_player_sees_and_hears_what_an_encoder_publishes(running: Runnin
     assert sum(fact.egress_bytes for fact in octets) > 0
 
 
+async def test_a_player_sees_and_hears_everybody(running: Running) -> None:
+    encoders = [Encoder(running.control, f"u-{n}") for n in range(2)]
+    for encoder in encoders:
+        await encoder.start()
+    player = Player(running.control)
+    await player.start(places=3)
+    audio, video = by_kind(player.pc, "audio"), by_kind(player.pc, "video")
+    assert [t.currentDirection for t in audio] == ["recvonly", "recvonly", "inactive"]
+    await asyncio.gather(*(hears(t) for t in audio[:2]), *(sees(t) for t in video[:2]))
+    await asyncio.gather(player.pc.close(), *(encoder.pc.close() for encoder in encoders))
+
+
 async def test_a_peer_that_closes_leaves(running: Running) -> None:
     encoder, player = Encoder(running.control), Player(running.control)
     await encoder.start(video=False)
