@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 const WEB = new URL("../../../metaport/web/", import.meta.url);
 const STATIC = new URL("static/", WEB);
-const { shifted, sumOf } = await import(new URL("decimal.js", STATIC));
+const { rounded, shifted, sumOf } = await import(new URL("decimal.js", STATIC));
 const { spotlightSizes, tileSize } = await import(new URL("grid.js", STATIC));
 const words = { ko: await wordsOf("ko"), en: await wordsOf("en") };
 
@@ -72,6 +72,13 @@ test("the decimal point moves without a remainder", () => {
   assert.equal(shifted("0.00000009", 9), "90");
   assert.equal(shifted("0", 9), "0");
   assert.equal(shifted("100", -2), "1");
+});
+
+test("figures are rounded half up", () => {
+  assert.equal(rounded("0.0145", 3), "0.015");
+  assert.equal(rounded("0.0144999", 3), "0.014");
+  assert.equal(rounded("1.9996", 3), "2");
+  assert.equal(rounded("90", 3), "90");
 });
 
 for (const [width, height] of [

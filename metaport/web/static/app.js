@@ -81,7 +81,7 @@ function furnish(client, room, conversation) {
   new MembersDialog(room, () => client.user?.id);
   banner.follow(client, room.media);
   devices.media = room.media;
-  if (client.account) config.then(({ demo = true }) => demo && new VisitCost(client.account));
+  if (client.account) config.then(({ demo = true, zone }) => demo && new VisitCost(client.account, zone));
   noteComings(client, room, conversation);
   switchViews(conversation, composer);
   document.getElementById("where").hidden = false;

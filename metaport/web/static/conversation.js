@@ -72,7 +72,7 @@ export class Conversation {
     this.#items.set(message, item);
     this.#draw(item, message);
     this.#put(item, message);
-    document.getElementById("log-empty").hidden = true;
+    this.#begun();
     if (following || (own && fresh)) this.#toBottom();
     else if (fresh && !own) this.#newer.hidden = false;
     this.#trim();
@@ -129,8 +129,12 @@ export class Conversation {
       "div.message-failure",
       {},
       element("p", {}, icon("alert"), language.explain(message.error)),
-      button("chat.retry", () => this.#room.retry(message)),
-      button("chat.discard", () => this.#room.discard(message)),
+      element(
+        "div.message-actions",
+        {},
+        button("chat.retry", () => this.#room.retry(message)),
+        button("chat.discard", () => this.#room.discard(message)),
+      ),
     );
   }
 
@@ -149,11 +153,16 @@ export class Conversation {
   }
 
   #append(item) {
+    this.#begun();
     const following = this.#atBottom();
     // Above what is still on its way.
     const pending = this.#room.messages.find(({ offset }) => offset === null);
     this.#list.insertBefore(item, this.#items.get(pending) ?? null);
     if (following) this.#toBottom();
+  }
+
+  #begun() {
+    document.getElementById("log-empty").hidden = true;
   }
 
   #trim() {

@@ -26,6 +26,21 @@ export function shifted(decimal, places) {
   return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }
 
+/**
+ * Round half up.
+ *
+ * @param {string} decimal not negative
+ * @param {number} places kept at most
+ * @returns {string} without trailing zeros
+ */
+export function rounded(decimal, places) {
+  const { fraction } = split(decimal);
+  if (fraction.length <= places) return shifted(decimal, 0);
+  const step = 10n ** BigInt(fraction.length - places);
+  const digits = (scaled(decimal, fraction.length) + step / 2n) / step;
+  return shifted(write(digits, places), 0);
+}
+
 function scaled(decimal, places) {
   const { sign, whole, fraction } = split(decimal);
   return BigInt(`${sign}${whole}${fraction.padEnd(places, "0")}`);

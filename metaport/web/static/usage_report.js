@@ -1,4 +1,4 @@
-import { shifted, sumOf } from "./decimal.js";
+import { rounded, shifted, sumOf } from "./decimal.js";
 import { element } from "./element.js";
 import { groupDigits, language } from "./language.js";
 import { showProblem } from "./problem.js";
@@ -7,6 +7,7 @@ import { quantityOf } from "./quantity.js";
 const SERVICES = ["chat", "voice", "video", "media"];
 // Bytes are counted one by one and shown by the gigabyte: price and quantity move by nine places.
 const GIGABYTE_PLACES = 9;
+const SHOWN_PLACES = 3;
 const MONTHS_BACK = 24;
 
 /** The month's usage with unit price, amount, VAT and total. */
@@ -141,7 +142,8 @@ function bodiesOf(lines, money) {
 function rowOf(line, money) {
   const { meter, unit } = line;
   const bytes = unit === "byte";
-  const quantity = bytes ? shifted(String(line.quantity), -GIGABYTE_PLACES) : String(line.quantity);
+  const counted = String(line.quantity);
+  const quantity = bytes ? rounded(shifted(counted, -GIGABYTE_PLACES), SHOWN_PLACES) : counted;
   const price = bytes ? shifted(line.unit_price, GIGABYTE_PLACES) : line.unit_price;
   const head = element(
     "th",
@@ -149,17 +151,25 @@ function rowOf(line, money) {
     language.say(`meters.${meter}`),
     element("span.meter-note", {}, language.say(`meterNotes.${meter}`)),
   );
-  const plainly = unit === "second" && line.quantity >= 60 ? quantityOf(meter, line.quantity, unit) : null;
   const cell = (key, ...children) => element("td.figure", { "data-head": language.say(`console.${key}`) }, ...children);
   return element(
     "tr.meter",
     {},
     head,
-    cell("quantity", element("span", {}, groupDigits(quantity)), plainly && element("span.plainly", {}, plainly)),
+    cell("quantity", element("span", {}, groupDigits(quantity)), plainly(line)),
     element("td", { "data-head": language.say("console.unit") }, language.say(`counted.${bytes ? "gigabyte" : unit}`)),
     cell("unitPrice", money(price)),
     cell("amount", money(line.amount)),
   );
+}
+
+/** Say the quantity once more: seconds as hours and minutes, gigabytes to the byte. */
+function plainly({ meter, unit, quantity }) {
+  if (unit === "byte" && quantity > 0) {
+    return element("span.plainly", {}, language.say("counted.exactly", { n: groupDigits(String(quantity)) }));
+  }
+  if (unit !== "second" || quantity < 60) return null;
+  return element("span.plainly", {}, quantityOf(meter, quantity, unit));
 }
 
 function footOf(sums, report, money) {

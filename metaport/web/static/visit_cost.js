@@ -8,9 +8,10 @@ const EVERY_MS = 10_000;
 
 /** What this visit has cost so far: a figure in the header, the lines in a dialog. */
 export class VisitCost {
-  /** @param {import("/sdk/index.js").Account} account */
-  constructor(account) {
+  /** @param {import("/sdk/index.js").Account} account @param {string} [zone] of the statement */
+  constructor(account, zone) {
     this.#account = account;
+    this.#zone = zone;
     this.#button = document.getElementById("cost-open");
     const dialog = document.getElementById("cost");
     closable(dialog);
@@ -21,6 +22,7 @@ export class VisitCost {
   }
 
   #account;
+  #zone;
   #button;
   #visit = null;
   #timer = null;
@@ -50,8 +52,12 @@ export class VisitCost {
     const rows = lines.map((line) => rowOf(line, currency));
     const none = element("tr", {}, element("td", { colspan: 3 }, language.say("cost.none")));
     document.getElementById("cost-lines").replaceChildren(...(rows.length > 0 ? rows : [none]));
-    const time = language.time(new Date(asOf), { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-    document.getElementById("cost-as-of").textContent = asOf ? language.say("cost.asOf", { time }) : "";
+    document.getElementById("cost-as-of").textContent = asOf ? this.#asOf(asOf) : "";
+  }
+
+  #asOf(asOf) {
+    const time = language.time(new Date(asOf), { timeStyle: "medium", timeZone: this.#zone });
+    return language.say("cost.asOf", { time });
   }
 }
 

@@ -168,6 +168,7 @@ export default {
     message: "message",
     second: "second",
     gigabyte: "GB",
+    exactly: "{n} bytes",
   },
   services: {
     chat: "Text chat",

@@ -168,6 +168,7 @@ export default {
     message: "건",
     second: "초",
     gigabyte: "GB",
+    exactly: "{n}바이트",
   },
   services: {
     chat: "텍스트 채팅",
