@@ -173,14 +173,14 @@ class HubProcess:
             async with background(
                 ship=self._shipper.run(),
                 sync=keep_synced(self._log),
-                checkpoint=every(CHECKPOINT_S, self._checkpoint),
+                checkpoint=every(CHECKPOINT_S, self._usage.write),
+                trim=every(CHECKPOINT_S, self._trim),
                 renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
                 await stop.wait()
                 # The rest of the promised time is for shipping the last figures.
                 await self._chat.drain(config.drain_s * 0.8)
-            self._usage.write()
             await self._ship_the_rest()
         finally:
             self._lag.close()
@@ -196,14 +196,16 @@ class HubProcess:
         logger.info("local log replayed in %d ms", (time.monotonic() - began) * 1000)
         return bus
 
-    def _checkpoint(self) -> None:
-        self._usage.write()
-        shipped = self._shipper.position(HUB)
+    def _trim(self) -> None:
+        # A job of its own: on a full disk nothing can be written, and this is what makes room.
         needed = chat_journal.replay_from(self._log.directory)
-        if shipped is not None and needed is not None:
-            self._log.trim(min(shipped, needed))
+        self._shipper.trim({} if needed is None else {HUB: needed})
 
     async def _ship_the_rest(self) -> None:
+        try:
+            self._usage.write()
+        except LogError as error:
+            logger.error("%s", error)
         try:
             await self._shipper.ship()
         except (LedgerUnavailable, LogError, OSError) as error:

@@ -16,6 +16,7 @@ Not supported: several writers, random access, compression. `log_records` has th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -43,7 +44,7 @@ from metaport.log_records import (
 
 __all__ = [
     "Follower", "Log", "LogCorrupt", "LogError", "LogFull", "LogLocked", "LogTrimmed",
-    "lock", "read",
+    "lock", "read", "trim",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Log:
             self._position = _next_start(directory)
             self._start(self._position)
             for path in empty:  # only now: their names kept the highest position ever used
-                path.unlink()
+                path.unlink(missing_ok=True)
         except BaseException:
             self.close()
             raise
@@ -143,14 +144,8 @@ class Log:
                 raise LogError(f"{self._path}: {error.strerror}") from error
 
     def trim(self, before_position: int) -> None:
-        """Drop the segments that hold nothing at or after `before_position`.
-
-        A segment goes only when the next begins at or before it, so that a reader that has read
-        everything still finds its place.
-        """
-        for segment, following in pairwise(segments(self.directory)):
-            if following.start <= before_position:
-                segment.path.unlink()
+        """Drop the segments that hold nothing at or after `before_position`; see `trim`."""
+        trim(self.directory, before_position)
 
     def close(self) -> None:
         """Flush and let go of the lock; a second call does nothing."""
@@ -219,9 +214,21 @@ def lock(directory: Path) -> int:
         pid = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
         os.close(descriptor)
         raise LogLocked(directory, pid) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: then the next one is not told who holds it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def trim(directory: Path, before_position: int) -> None:
+    """Drop the segments that hold nothing at or after `before_position`, from any process.
+
+    A segment goes only when the next begins at or before it, so that a reader that has read
+    everything still finds its place, and a writer its last segment. Raises `OSError`.
+    """
+    for segment, following in pairwise(segments(directory)):
+        if following.start <= before_position:
+            segment.path.unlink(missing_ok=True)
 
 
 def _recover(directory: Path) -> list[Path]:
@@ -229,8 +236,11 @@ def _recover(directory: Path) -> list[Path]:
     found = segments(directory)
     empty: list[Path] = []
     for start, path in reversed(found):
-        if _cut(path, start):
-            break
+        try:
+            if _cut(path, start):
+                break
+        except FileNotFoundError:
+            break  # trimmed meanwhile by another process: a reader has passed it and all before
         if path != found[0].path:  # a reader that has seen nothing yet starts at the first
             empty.append(path)
     return empty

@@ -23,7 +23,7 @@ async def run_sfu(config: Config, stop: asyncio.Event) -> None:
         OSError: the media port or the control socket cannot be bound.
         LogError: the local log cannot be opened.
     """
-    log = Log(config.sfu_log, fsync=config.log.fsync)
+    log = Log(config.sfu_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
     usage = UsageLog(log, SFU, time.time)
     server = SfuServer(
         config.media.host,

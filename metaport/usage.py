@@ -19,7 +19,7 @@ from metaport.db.engine import open_engine
 from metaport.db.errors import DatabaseError
 from metaport.db.ledger import SqlLedger
 from metaport.language import Say
-from metaport.log import Follower, LogError
+from metaport.log import Follower, LogError, trim
 from metaport.usage_log import usage_of
 from metering.errors import LedgerUnavailable, MeteringError
 from metering.events import Checkpoint, UsageRow
@@ -50,20 +50,33 @@ class Shipper:
         self._logs = logs
         # A reader without a follower starts at its checkpoint; so it does after any failure.
         self._followers: dict[str, Follower] = {}
-        self.as_of_s: dict[str, int] = {}
+        self._read_s: dict[str, int] = {}  # as of when each follower's last usage record was
+        self._stored: dict[str, int] = {}
+        self.as_of_s: dict[str, int] = {}  # of what is in the ledger, by log
         self.failing: str | None = None
 
     def lag_bytes(self) -> dict[str, int]:
-        """Tell how many bytes of each log are not in the ledger yet."""
-        return {name: follower.lag_bytes() for name, follower in self._followers.items()}
+        """Tell how many bytes of each log are not in the ledger, as far as is known."""
+        return {
+            name: Follower(directory, self._stored.get(name)).lag_bytes()
+            for name, directory in self._logs.items()
+        }
 
-    def position(self, reader: str) -> int | None:
-        """Tell up to where a log is in the ledger; None when that is not known."""
-        follower = self._followers.get(reader)
-        return None if follower is None else follower.position
+    def trim(self, kept_from: Mapping[str, int]) -> None:
+        """Drop the segments of each log that are in the ledger and end before `kept_from`.
+
+        Raises:
+            OSError: a segment cannot be deleted.
+        """
+        for name, directory in self._logs.items():
+            if (stored := self._stored.get(name)) is not None:
+                trim(directory, min(stored, kept_from.get(name, stored)))
 
     async def ship(self) -> int:
         """Ship what is there; returns the number of records read.
+
+        The logs take turns, and each gives up its turn when little is left: a busy process writes
+        more during every transaction, and a damaged log must not keep the others waiting.
 
         Raises:
             LedgerUnavailable, LogError, OSError: nothing is lost; ship again later.
@@ -71,14 +84,28 @@ class Shipper:
                 this is a bug, told and kept in the log.
         """
         shipped = 0
-        for name in self._logs:
-            try:
-                while records := await self._ship_some(name):
-                    shipped += records
-            except BaseException:
-                self._forget(name)
-                raise
+        failures: list[Exception] = []
+        behind = list(self._logs)
+        while behind:
+            for name in tuple(behind):
+                records = await self._ship_or_forget(name, failures)
+                shipped += records
+                if records < RECORDS_AT_A_TIME:
+                    behind.remove(name)
+        if failures:
+            raise failures[0]
         return shipped
+
+    async def _ship_or_forget(self, reader: str, failures: list[Exception]) -> int:
+        try:
+            return await self._ship_some(reader)
+        except Exception as error:
+            self._forget(reader)
+            failures.append(error)
+            return 0
+        except BaseException:
+            self._forget(reader)
+            raise
 
     async def _ship_some(self, reader: str) -> int:
         follower = await self._follow(reader)
@@ -86,22 +113,29 @@ class Shipper:
         newest: dict[tuple[Any, ...], UsageRow] = {}
         for _, record in records:
             if (usage := usage_of(record)) is not None:
-                self.as_of_s[reader] = usage[0]
+                self._read_s[reader] = usage[0]
                 newest |= {row[:-1]: row for row in usage[1]}
-        if records and reader in self.as_of_s:
-            position = str(records[-1][0])
-            checkpoint = Checkpoint(reader, position, self.as_of_s[reader])
-            await self._ledger.upsert(list(newest.values()), checkpoint)
+        if records and reader in self._read_s:
+            position, at_s = records[-1][0], self._read_s[reader]
+            await self._ledger.upsert(
+                list(newest.values()), Checkpoint(reader, str(position), at_s)
+            )
+            self._stored[reader], self.as_of_s[reader] = position, at_s
         return len(records)
 
     async def _follow(self, reader: str) -> Follower:
         if reader not in self._followers:
             kept = await self._ledger.checkpoint(reader)
             position = None if kept is None else int(kept)
+            if position is None:
+                self._stored.pop(reader, None)
+            else:
+                self._stored[reader] = position
             self._followers[reader] = Follower(self._logs[reader], position)
         return self._followers[reader]
 
     def _forget(self, reader: str) -> None:
+        self._read_s.pop(reader, None)
         if (follower := self._followers.pop(reader, None)) is not None:
             follower.close()
 
@@ -111,11 +145,14 @@ class Shipper:
         while True:
             try:
                 await self.ship()
-            except (LedgerUnavailable, LogError, OSError, ValueError) as error:
-                retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+            except Exception as error:
+                # A damaged log is tried again at once: the others are shipped beside it.
+                retry_s = SHIP_EVERY_S if isinstance(error, LogError) else retry_s * 2
+                retry_s = min(retry_s, LONGEST_RETRY_S)
                 if self.failing is None:
-                    logger.error("usage waits in the local log: %s", error)
-                self.failing = str(error)
+                    bug = not isinstance(error, LedgerUnavailable | LogError | OSError)
+                    logger.error("usage waits in the local log: %s", error, exc_info=bug)
+                self.failing = str(error) or type(error).__name__
             else:
                 if self.failing is not None:
                     logger.info("usage is shipped again")

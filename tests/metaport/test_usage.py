@@ -1,8 +1,10 @@
 """From local logs to a ledger, through failures."""
 
+import asyncio
+
 import pytest
 
-from metaport.log import Log
+from metaport.log import Log, LogCorrupt
 from metaport.media_journal import MediaJournal
 from metaport.usage import LedgerReports, Shipper, this_month
 from metaport.usage_log import UsageLog
@@ -99,3 +101,114 @@ async def test_a_visit_and_its_month_are_priced_from_the_same_ledger(tmp_path, s
     seconds = {line.id.meter: line.quantity for line in month.lines}
     assert seconds["voice.participant_seconds"] == 120
     assert month.subtotal + month.vat == month.total
+
+
+class SlowLedger(FailingLedger):
+    """A ledger that calls `during` while a transaction is under way."""
+
+    def __init__(self):
+        super().__init__()
+        self.during = lambda: None
+
+    async def upsert(self, rows, checkpoint=None):
+        self.during()
+        await asyncio.sleep(0)
+        await super().upsert(rows, checkpoint)
+
+
+async def test_only_what_is_in_the_ledger_is_dropped_from_the_logs(tmp_path, sfu):
+    """Trimming by what was merely read lost usage when the transaction then failed."""
+    directory = tmp_path / "sfu"
+    ledger = SlowLedger()
+    shipper = Shipper(ledger, {"sfu": directory})
+    talk(sfu, 0)
+    await shipper.ship()
+    for second in range(1, 200):
+        talk(sfu, second)
+    segments = sorted(directory.glob("*.log"))
+    assert len(segments) > 2
+
+    def trim_and_fail():
+        shipper.trim({})
+        ledger.away = True
+
+    ledger.during = trim_and_fail
+    with pytest.raises(LedgerUnavailable):
+        await shipper.ship()
+    assert sorted(directory.glob("*.log")) == segments
+    ledger.during, ledger.away = (lambda: None), False
+    await shipper.ship()
+    assert await voice(ledger) == 200
+    shipper.trim({"sfu": int(segments[1].stem)})
+    assert sorted(directory.glob("*.log")) == segments[1:]
+    shipper.trim({})
+    assert sorted(directory.glob("*.log")) == segments[-1:]
+    talk(sfu, 200)
+    await shipper.ship()
+    assert await voice(ledger) == 201
+    shipper.close()
+
+
+async def test_a_busy_log_does_not_keep_the_other_one_waiting(tmp_path, sfu):
+    """A process that writes during every transaction was shipped forever, and it alone."""
+    busy = Log(tmp_path / "hub")
+    chat = MediaJournal(UsageLog(busy, "hub", lambda: AT_MS / 1000))
+    ledger = SlowLedger()
+    ledger.during = lambda: talk(chat, 0, "host")
+    talk(chat, 0, "host")
+    talk(sfu, 0)
+    shipper = Shipper(ledger, {"hub": busy.directory, "sfu": tmp_path / "sfu"})
+    async with asyncio.timeout(5):
+        await shipper.ship()
+    assert await ledger.checkpoint("sfu") is not None
+    shipper.close()
+    busy.close()
+
+
+async def test_a_damaged_log_does_not_keep_the_other_one_waiting(tmp_path, sfu):
+    broken = Log(tmp_path / "hub")
+    chat = MediaJournal(UsageLog(broken, "hub", lambda: AT_MS / 1000))
+    talk(chat, 0, "host")
+    whole = broken.position
+    talk(chat, 1, "host")
+    talk(chat, 2, "host")
+    broken.close()
+    [segment] = broken.directory.glob("*.log")
+    with segment.open("r+b") as file:
+        file.seek(whole + 12)
+        file.write(b"\xff\xff")
+    talk(sfu, 0)
+    ledger = MemoryLedger()
+    shipper = Shipper(ledger, {"hub": broken.directory, "sfu": tmp_path / "sfu"})
+    assert await shipper.ship() > 0  # up to the damage
+    talk(sfu, 1)
+    with pytest.raises(LogCorrupt):
+        await shipper.ship()
+    assert await voice(ledger) == 3
+    assert set(shipper.lag_bytes()) == {"hub", "sfu"}
+    assert shipper.lag_bytes()["hub"] > 0
+    shipper.close()
+
+
+async def test_the_time_of_figures_does_not_move_while_the_ledger_is_away(tmp_path):
+    now = AT_MS / 1000
+    log = Log(tmp_path / "sfu")
+    journal = MediaJournal(UsageLog(log, "sfu", lambda: now))
+    ledger = FailingLedger()
+    shipper = Shipper(ledger, {"sfu": log.directory})
+    talk(journal, 0)
+    await shipper.ship()
+    before = dict(shipper.as_of_s)
+    ledger.away = True
+    now += 60
+    talk(journal, 1)
+    with pytest.raises(LedgerUnavailable):
+        await shipper.ship()
+    assert shipper.as_of_s == before
+    assert shipper.lag_bytes()["sfu"] > 0
+    ledger.away = False
+    await shipper.ship()
+    assert shipper.as_of_s["sfu"] == before["sfu"] + 60
+    assert shipper.lag_bytes() == {"sfu": 0}
+    shipper.close()
+    log.close()
