@@ -68,6 +68,7 @@ def _line(peer: MemoryPeer, mid: str, kind: str, direction: str, setup: str) -> 
         "a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid",
     ]
     if kind == "audio":
+        lines.append("a=extmap:2 urn:ietf:params:rtp-hdrext:ssrc-audio-level")
         lines += ["a=rtpmap:111 opus/48000/2", "a=fmtp:111 minptime=10;useinbandfec=1"]
     else:
         lines += ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack pli"]
