@@ -72,7 +72,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._client: Client = hub.connect(self, codec, limits)
         # The next of hello timeout, ping, silence and token end; after `close` the abort.
         # Always set until the connection is lost.
-        self._timer = asyncio.get_running_loop().call_later(limits.hello_timeout_s, self._timeout)
+        first_s = min(limits.hello_timeout_s, limits.ping_s)
+        self._timer = asyncio.get_running_loop().call_later(first_s, self._timeout)
 
     @property
     def client(self) -> Client:
@@ -134,6 +135,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(CLOSE_TIMEOUT_S, self.abort)
+        if self._reader.fault is not None and self._transport.can_write_eof():
+            # Its answer cannot be told from the bytes that do not parse, so it is to see our end
+            # and close; what it still sends is read, or a reset would eat our close frame.
+            self._transport.write_eof()
 
     def abort(self) -> None:
         """End the connection without a word more."""
