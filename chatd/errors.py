@@ -24,7 +24,6 @@ DRAINING = Close(4000, "draining")
 SLOW_READER = Close(4001, "slow_reader")
 TOKEN_LAPSED_CLOSE = Close(4002, "token_lapsed")
 SILENT_CLOSE = Close(4003, "silent")
-INTERNAL_CLOSE = Close(4004, "internal")
 # 4100-4199: reconnect after the delay told in the `error` frame before it.
 HELLO_LATE_CLOSE = Close(4101, "hello_late")
 # 4200-4299: do not reconnect with the same bytes or the same token.
@@ -50,7 +49,6 @@ CLOSES = (
     SLOW_READER,
     TOKEN_LAPSED_CLOSE,
     SILENT_CLOSE,
-    INTERNAL_CLOSE,
     HELLO_LATE_CLOSE,
     BAD_FRAME_CLOSE,
     HELLO_EXPECTED_CLOSE,

@@ -1,0 +1,109 @@
+"""chatd/PROTOCOL.md, replayed: what it shows is what the hub does."""
+
+import json
+import re
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+import chatd
+from chatd import errors
+from chatd.bus import LocalBus
+from chatd.limits import Limits
+from chatd.session import Identity
+from chatd.wire import CODECS
+
+DOCUMENT = (Path(chatd.__file__).parent / "PROTOCOL.md").read_text("utf-8")
+EXAMPLE = re.compile(
+    r"<!-- example: (?P<who>\w+)(?P<way>[<>]) (?P<what>.+?) -->\n```json\n(?P<json>.*?)\n```", re.S
+)
+SECTIONS = {
+    section.splitlines()[0]: list(EXAMPLE.finditer(section))
+    for section in re.split(r"^## ", DOCUMENT, flags=re.M)[1:]
+}
+WITH_EXAMPLES = [title for title, examples in SECTIONS.items() if examples]
+# Who says hello in the examples themselves.
+UNGREETED = {"Connecting": {"visitor"}, "Errors": {"forger", "stranger"}}
+
+
+class Stage:
+    """The people of one section and what each has heard but not yet been shown."""
+
+    def __init__(self, build, clock, codec, title):
+        sessions, epochs = count(1), count(1)
+        limits = Limits(presence_members=2) if title == "Presence" else Limits()
+        self.house = build(
+            clock=clock,
+            bus=LocalBus(clock=clock, new_epoch=lambda: f"e{next(epochs)}"),
+            limits=limits,
+            new_session=lambda: f"s{next(sessions)}",
+        )
+        self.house.tokens.identities["pupil"] = Identity("pupil", "Pupil", rooms=("class/*",))
+        self.codec = codec
+        self.ungreeted = UNGREETED.get(title, set())
+        self.people = {}
+        self.heard = {}
+
+    def person(self, who):
+        if who not in self.people:
+            greeted = who not in self.ungreeted
+            enter = self.house.visitor if greeted else lambda _, codec: self.house.connect(codec)
+            self.people[who] = enter(who, codec=self.codec)
+            self.heard[who] = []
+        return self.people[who]
+
+    def listen(self):
+        for who, person in self.people.items():
+            self.heard[who] += person.hear()
+            if person.pipe.closed is not None:
+                closed = person.pipe.closed
+                self.heard[who].append({"close": closed.code, "reason": closed.reason})
+                person.pipe.closed = None
+
+    def tick(self):
+        self.house.hub.tick()
+        self.listen()
+
+
+@pytest.mark.parametrize("title", WITH_EXAMPLES)
+def test_the_examples_of_a_section_are_what_happens(build, clock, codec, title):
+    stage = Stage(build, clock, codec, title)
+    for example in SECTIONS[title]:
+        person = stage.person(example["who"])
+        frame = json.loads(example["json"])
+        if example["way"] == ">":
+            person.say(**frame)
+            stage.listen()
+            continue
+        if not stage.heard[example["who"]]:
+            stage.tick()
+        assert stage.heard[example["who"]].pop(0) == frame, example["what"]
+    shown = {example["who"] for example in SECTIONS[title] if example["way"] == "<"}
+    assert all(stage.heard[who] == [] for who in shown), "something was said that is not shown"
+
+
+def test_every_example_is_found():
+    assert DOCUMENT.count("<!-- example:") == sum(map(len, SECTIONS.values()))
+    assert DOCUMENT.count("```json") == sum(map(len, SECTIONS.values()))
+
+
+def test_every_type_of_frame_has_an_example():
+    shown = {json.loads(e["json"]).get("t") for found in SECTIONS.values() for e in found}
+    assert shown >= {
+        *("hello", "join", "send", "leave", "ping"),
+        *("welcome", "joined", "sent", "left", "message", "presence", "pong", "error"),
+    }
+
+
+def test_the_tables_are_those_of_the_code():
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|.*?\| ?(\d*) \|$", DOCUMENT, flags=re.M)
+    assert rows == [
+        (str(r.code), r.reason, str(r.closes.code) if r.closes else "") for r in errors.REFUSALS
+    ]
+    closes = re.findall(r"^\| (\d+) \|(?: `(\w+)`)? \| [^|]+ \|$", DOCUMENT, flags=re.M)
+    assert closes == [(str(close.code), close.reason) for close in errors.CLOSES]
+
+
+def test_both_subprotocols_are_named():
+    assert all(codec.subprotocol in DOCUMENT for codec in CODECS)
