@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from metaport.log import Log, LogError
+from metaport.log import Log
 from metering.counters import Counters
 from metering.events import Subject, UsageRow
 
@@ -25,12 +25,13 @@ USAGE = b"u"
 
 # Totals of windows this old are forgotten: late facts are seconds late, never an hour.
 FORGET_AFTER_S = 3600
+PRUNE_EVERY_S = 60
 
 
 class UsageBatch(msgspec.Struct, array_like=True, frozen=True):
     """Usage totals of one process: rows of boot, meter, room, user, window start and total.
 
-    `at_s` is the second up to which everything counted so far stands in the log.
+    Everything that happened before the second `at_s` and is to be counted stands in the log.
     """
 
     node: str
@@ -70,12 +71,18 @@ class Count(NamedTuple):
 
 
 class UsageLog:
-    """Counters of one process and the log they are written to."""
+    """Counters of one process and the log they are written to.
 
-    def __init__(self, log: Log, node: str, clock: Callable[[], float]) -> None:
+    What happened is told to `write` at most `late_s` seconds later: a stretch of time is told when
+    it ends or at a checkpoint. So much less than the present is what a record may claim to know;
+    a statement would otherwise be called complete and still change.
+    """
+
+    def __init__(self, log: Log, node: str, clock: Callable[[], float], *, late_s: int = 0) -> None:
         self._log = log
         self._clock = clock
         self._node = node
+        self._late_s = late_s
         self._counters = Counters(node, secrets.token_hex(8))
         self._prune_at_s = 0
         self.failures = 0
@@ -84,23 +91,30 @@ class UsageLog:
     def write(self, records: Sequence[bytes] = (), counts: Sequence[Count] = ()) -> None:
         """Append `records` and every changed total in one write.
 
+        Whatever it raises, nothing of it was written or counted.
+
         Raises:
-            LogError: nothing of it was written or counted.
+            LogError: the log could not be written.
         """
-        at_s = int(self._clock())
+        now_s = int(self._clock())
         for count in counts:
             self._counters.add(*count)
         rows = self._counters.drain()
         try:
-            self._log.append([*records, usage_record(self._node, at_s, rows)])
-        except LogError as error:
+            usage = usage_record(self._node, now_s - self._late_s, rows)
+            self._log.append([*records, usage])
+        except BaseException as error:
             self._counters.undrain(rows)
             for count in counts:
                 self._counters.retract(*count)
             self.failures += 1
-            self.failing = str(error)
+            self.failing = str(error) or type(error).__name__
             raise
         self.failing = None
-        if at_s >= self._prune_at_s:
-            self._counters.prune(at_s - FORGET_AFTER_S)
-            self._prune_at_s = at_s + 60
+        self._prune(now_s)
+
+    def _prune(self, now_s: int) -> None:
+        # A clock that was set back is not waited for.
+        if not 0 < self._prune_at_s - now_s <= PRUNE_EVERY_S:
+            self._counters.prune(now_s - FORGET_AFTER_S)
+            self._prune_at_s = now_s + PRUNE_EVERY_S

@@ -17,7 +17,8 @@ class Counters:
         self.boot = boot
         self._totals: dict[tuple[str, str, Subject, int], int] = {}
         self._changed: set[tuple[str, str, Subject, int]] = set()
-        self._pruned_before_s = 0
+        self._border_s = 0  # of the last prune
+        self._pruned_before_s = 0  # the furthest border ever
         self._prunes = 0
 
     def __len__(self) -> int:
@@ -90,10 +91,11 @@ class Counters:
         """Forget drained totals of windows that ended before `before_s`.
 
         What still arrives for such a window is counted under an identity of its own and adds to
-        what has been written. Costs nothing until `before_s` passes the next border of windows.
+        what has been written. Costs nothing until `before_s` passes the next border of windows, or
+        an earlier one because the clock was set back.
         """
         border_s = window_start(before_s)
-        if border_s <= self._pruned_before_s:
+        if border_s == self._border_s:
             return
         forgotten = [
             key
@@ -102,5 +104,6 @@ class Counters:
         ]
         for key in forgotten:
             del self._totals[key]
-        self._pruned_before_s = border_s
+        self._border_s = border_s
+        self._pruned_before_s = max(self._pruned_before_s, border_s)
         self._prunes += 1

@@ -7,7 +7,8 @@ from chatd.facts import ConnectionTime, MessageAccepted, MessagesRecovered, Room
 from metaport.chat_journal import ChatJournal, replay, replay_from
 from metaport.log import Log, LogFull, read
 from metaport.media_journal import MediaJournal
-from metaport.usage_log import UsageLog, usage_of
+from metaport.usage_log import Count, UsageLog, usage_of
+from metering.events import Subject
 from sfu.errors import FactsRefused as MediaFactsRefused
 from sfu.facts import MediaBytes, ParticipantInterval
 
@@ -103,6 +104,38 @@ def test_facts_that_were_refused_may_be_offered_again_and_count_once(log, usage)
         ("video.participant_seconds.sd", "lobby", "visitor"): 1,
         ("media.ingress_bytes", "lobby", "visitor"): 100,
     }
+
+
+def test_a_write_that_fails_in_an_unforeseen_way_counts_nothing(log, usage):
+    """Only refusals of the log were taken back: what was offered again was counted twice."""
+    log.on_rotate = lambda: [b""]  # no record is empty
+    with pytest.raises(ValueError, match="record"):
+        ChatJournal(usage).commit([message(1)])
+    assert usage.failing
+    log.on_rotate = None
+    ChatJournal(usage).commit([message(1)])
+    assert totals(log.directory)["chat.messages_sent", "lobby", "visitor"] == 1
+
+
+def test_a_record_claims_to_know_only_what_has_been_told(log):
+    """A stretch of 4 s is told when it ends; until then nobody knows its first second."""
+    usage = UsageLog(log, "hub", lambda: AT_MS / 1000, late_s=8)
+    usage.write()
+    [(_, record)] = read(log.directory)
+    assert usage_of(record) == (AT_MS // 1000 - 8, [])
+
+
+def test_totals_are_forgotten_also_after_the_clock_was_set_back(log):
+    """Nothing was forgotten until the clock came back to where it had been."""
+    now_s = AT_MS // 1000 + 86_400
+    usage = UsageLog(log, "hub", lambda: now_s)
+    usage.write()
+    sent = 0
+    for now_s in range(AT_MS // 1000, AT_MS // 1000 + 4 * 3_600, 600):
+        usage.write((), [Count("chat.messages_sent", Subject("lobby", "visitor"), now_s, 1)])
+        sent += 1
+    assert len(usage._counters) <= 7
+    assert totals(log.directory)["chat.messages_sent", "lobby", "visitor"] == sent
 
 
 def test_recovered_messages_have_their_own_meter(log, usage):
