@@ -38,7 +38,7 @@ async def report(server: Server) -> dict[str, Any]:
 
 
 async def settled_report(server: Server) -> dict[str, Any]:
-    """Return the report once it is as of now: protocol.md allows 10 s, and the command takes one."""
+    """Return the report once it is as of now: protocol.md allows 10 s, the command takes one."""
     now = time.time()
     found: dict[str, Any] = {}
 
