@@ -197,6 +197,37 @@ async def test_a_waiting_request_ends_with_the_connection(path: Path) -> None:
     await server.wait_closed()
 
 
+async def test_a_greeting_to_a_dying_server_ends_with_the_connection(path: Path) -> None:
+    """The greeting waited for an answer that nobody could give, and kept the client away."""
+    greeted: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        dying.close()
+        writer.close()
+        await writer.wait_closed()
+
+    async def greet() -> None:
+        try:
+            await client.request({"op": "sessions", "sessions": []})
+        except ControlLost:
+            greeted.put_nowait(False)
+        else:
+            greeted.put_nowait(True)
+
+    path.parent.mkdir()
+    dying = await asyncio.start_unix_server(hang_up, path)
+    client = ControlClient(path, on_connect=greet)
+    await client.start()
+    assert await greeted.get() is False
+    await dying.wait_closed()
+    server = ControlServer(path, Echo())
+    await server.start()
+    assert await greeted.get() is True
+    await client.close()
+    await server.close()
+
+
 async def test_a_greeting_that_fails_keeps_the_connection(path: Path) -> None:
     async def greet() -> None:
         raise ControlLost("gone again")
