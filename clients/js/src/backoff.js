@@ -1,8 +1,8 @@
 const FIRST_MS = 250;
-// A process that died is back within 5 s: until then it is asked about once a second, so that
+// A process that died is back within 5 s: until then it is asked more than once a second, so that
 // nobody waits much longer than that. Only a longer outage is worth sparing the server.
-const EAGER_MS = 1_200;
-const EAGER_ATTEMPTS = 12;
+const EAGER_MS = 800;
+const EAGER_ATTEMPTS = 16;
 const LONGEST_MS = 10_000;
 
 /** Delays between attempts: growing, each drawn from its upper half so that a crowd spreads. */

@@ -64,15 +64,15 @@ test("comes back with growing delays", async () => {
   const { clock, states } = await connected();
   FakeSocket.last.end(1006);
   const waits = [];
-  for (let attempt = 0; attempt < 15; attempt += 1) {
+  for (let attempt = 0; attempt < 20; attempt += 1) {
     const count = FakeSocket.all.length;
     const since = clock.nowMs;
     while (FakeSocket.all.length === count) await clock.advance(5);
     waits.push(clock.nowMs - since);
     FakeSocket.last.end(1006);
   }
-  const eager = Array(9).fill(900);
-  assert.deepEqual(waits, [190, 375, 750, ...eager, 1800, 3600, 7200]);
+  const eager = Array(14).fill(600);
+  assert.deepEqual(waits, [190, 375, ...eager, 1200, 2400, 4800, 7500]);
   assert.equal(states.at(-1), "waiting");
 });
 
