@@ -15,7 +15,9 @@ from typing import Any, cast
 import msgspec
 
 from chatd.bus import Bus, Clock, Draft, Page, Publication, Receipt
+from chatd.client import Client
 from chatd.counters import Counters
+from chatd.delivery import Delivery
 from chatd.errors import (
     BAD_FRAME,
     BAD_REQUEST,
@@ -34,14 +36,14 @@ from chatd.facts import Fact, Facts, MessageAccepted, MessagesRecovered, RoomOpe
 from chatd.limits import Limits
 from chatd.media import Media
 from chatd.outbox import Outbox, Pipe
+from chatd.owed import OwedFacts
 from chatd.recovery import settle
 from chatd.relay import Answer, Relay
-from chatd.rooms import Room
-from chatd.session import Authenticator, Identity, Session
+from chatd.rooms import Room, Rooms
+from chatd.session import Authenticator, Session
 from chatd.timesheet import Timesheet
 from chatd.websocket import PING, PONG, frame
 from chatd.wire import (
-    MSGPACK,
     Codec,
     Error,
     Hello,
@@ -65,49 +67,6 @@ _PING = frame(b"", PING)
 
 def _random_session() -> str:
     return secrets.token_hex(12)
-
-
-class Client:
-    """One chat connection. To media it is a `chatd.media.MediaClient`."""
-
-    __slots__ = (
-        "__weakref__",
-        "_hub",
-        "codec",
-        "joining",
-        "open",
-        "outbox",
-        "relay",
-        "rooms",
-        "state",
-    )
-
-    def __init__(self, hub: "Hub", state: Session, outbox: Outbox) -> None:
-        self._hub = hub
-        self.state = state
-        self.codec: Codec = state.codec
-        self.outbox = outbox
-        self.open = True
-        self.rooms: dict[str, Room[Client]] = {}
-        # Rooms whose bus has not answered yet; empty with a `LocalBus`.
-        self.joining: dict[str, Room[Client]] = {}
-        # None until the first media frame; ended when the connection ends.
-        self.relay: Relay | None = None
-
-    @property
-    def session(self) -> str:
-        """The id told in `welcome`."""
-        return self.state.id
-
-    @property
-    def identity(self) -> Identity:
-        """Who is connected."""
-        assert self.state.identity is not None, "nobody has said hello"
-        return self.state.identity
-
-    def push(self, frame: dict[str, Any]) -> None:
-        """Send a frame that answers nothing."""
-        self._hub.push(self, frame)
 
 
 class Attendance:
@@ -146,20 +105,18 @@ class Hub:
         self.counters = Counters(self._queue_bytes)
         self.clock = clock
         self._bus = bus
-        self._facts = facts
         self._authenticator = authenticator
         self._media = media
         self._defer = defer or _call_soon
         self._new_session = new_session
         self._clients: dict[str, Client] = {}
-        self._rooms: dict[str, Room[Client]] = {}
-        self._crowded: dict[str, None] = {}
         self._timesheet = Timesheet()
         self._drafts: list[Draft] = []
-        # Facts that wait for a commit. They are never dropped: a refused commit leaves them.
-        self._owed: list[Fact] = []
-        self._retry_at = 0.0
-        self._due: list[Client] = []
+        self._owed = OwedFacts(facts, clock, self.counters)
+        self._delivery = Delivery(self.counters, self._schedule)
+        self._rooms: Rooms[Client] = Rooms(
+            bus, self.counters, self.limits.presence_members, self._announce
+        )
         self._flush_deferred = False
         self._handlers: dict[type, Callable[[Client, Any], None]] = {
             Hello: self._welcome,
@@ -177,7 +134,7 @@ class Hub:
         """Begin a conversation over `pipe`."""
         limits = limits or self.limits
         session = Session(self._new_session(), codec, limits, self.clock.monotonic())
-        return Client(self, session, Outbox(pipe, limits.outbox_bytes))
+        return Client(session, Outbox(pipe, limits.outbox_bytes), self.push)
 
     def receive(self, client: Client, payload: bytes) -> None:
         """Take one WebSocket message of the client's subprotocol."""
@@ -197,14 +154,14 @@ class Hub:
 
     def answer_ping(self, client: Client, payload: bytes) -> None:
         """Answer a WebSocket ping (RFC 6455, section 5.5.3)."""
-        self._write(client, frame(payload, PONG))
+        self._delivery.write(client, frame(payload, PONG))
 
     def handle_timeout(self, client: Client) -> float:
         """Ping, or close what is late or silent; return the seconds until the next call."""
         now = self.clock.monotonic()
         try:
             if client.state.handle_timeout(now):
-                self._write(client, _PING)
+                self._delivery.write(client, _PING)
         except Refused as refused:
             self._refuse(client, refused)
         return max(0.0, client.state.next_deadline() - now)
@@ -224,7 +181,7 @@ class Hub:
         client.open = False
         for room in list(client.joining.values()):
             room.dismiss(client)
-            self._drop_if_empty(room)
+            self._rooms.close_if_empty(room)
         client.joining.clear()
         for room in list(client.rooms.values()):
             self._exit(client, room)
@@ -239,12 +196,11 @@ class Hub:
         """Do what is due by time: checkpoints, counts of big rooms, forgetting."""
         now, utc_ms = self._moment()
         # While the log refuses, stretches grow longer instead of piling up.
-        if not self._owed or now >= self._retry_at:
+        if not self._owed.refused:
             # Everyone within 3 s even when all came at once; about 3 µs a user and checkpoint.
             share = max(100, len(self._timesheet) // 6)
-            self._owed.extend(self._timesheet.checkpoint(now, utc_ms, share))
-        for name in list(self._crowded):
-            self._settle_crowd(self._rooms[name])
+            self._owed.owe(self._timesheet.checkpoint(now, utc_ms, share))
+        self._rooms.settle_crowds()
         self._bus.sweep(now)
         if self._owed:
             self._schedule()
@@ -257,9 +213,8 @@ class Hub:
         """
         self.flush()
         now, utc_ms = self._moment()
-        self._owed.extend(self._timesheet.checkpoint_all(now, utc_ms))
-        if self._owed:
-            self._commit(())
+        self._owed.owe(self._timesheet.checkpoint_all(now, utc_ms))
+        self._owed.commit()
 
     # What the rest of the process calls.
 
@@ -278,21 +233,20 @@ class Hub:
 
     def attach(self, room: str, user_id: str, name: str) -> Attendance:
         """Count somebody without a chat connection as present in `room`."""
-        place = self._room(room)
+        place = self._rooms.open(room)
         place.guests += 1
-        self._announce(place, place.roster.enter(room, user_id, name))
+        self._rooms.enter(place, user_id, name)
         return Attendance(self, room, user_id)
 
     def detach(self, room: str, user_id: str) -> None:
         """Undo `attach`; called through its `Attendance`."""
-        place = self._rooms[room]
+        place = self._rooms.open(room)
         place.guests -= 1
-        self._announce(place, place.roster.exit(room, user_id))
-        self._drop_if_empty(place)
+        self._rooms.exit(place, user_id)
 
     def push(self, client: Client, frame: dict[str, Any]) -> None:
         """Send `frame` to `client`; nothing happens when it has gone."""
-        self._reply(client, frame)
+        self._delivery.reply(client, frame)
 
     def flush(self) -> None:
         """Do what this loop iteration has gathered.
@@ -307,18 +261,17 @@ class Hub:
             self._flush()
         finally:
             self._flush_deferred = False
-            if self._due or self._drafts or (self._owed and not self._retry_at):
+            if self._delivery.due or self._drafts or (self._owed and not self._owed.refused):
                 self._schedule()
 
     # What the bus calls.
 
     def ordered(self, publications: Sequence[Publication], receipts: Sequence[Receipt]) -> None:
         """Commit, acknowledge, deliver: steps 1 and 2 of `flush`."""
-        if publications or self._owed:
-            self._commit(publications)
+        self._owed.commit([self._accepted(publication) for publication in publications])
         for receipt in receipts:
             draft = receipt.draft
-            self._reply(
+            self._delivery.reply(
                 cast("Client", draft.sender),
                 Sent(
                     draft.request_id,
@@ -352,7 +305,7 @@ class Hub:
         self.counters.connections_total += 1
         self._owe(self._timesheet.opened(identity.user_id, *self._moment()))
         limits = client.state.limits
-        self._reply(
+        self._delivery.reply(
             client,
             Welcome(
                 User(identity.user_id, identity.name),
@@ -368,7 +321,7 @@ class Hub:
         known = len(client.rooms) + len(client.joining)
         if join.room not in client.rooms and known >= client.state.limits.rooms:
             raise Refused(TOO_MANY_ROOMS, id=join.id)
-        room = self._room(join.room)
+        room = self._rooms.open(join.room)
         room.prepare(client)
         client.joining[join.room] = room
         history = min(join.history, self.limits.history)
@@ -389,7 +342,7 @@ class Hub:
         if join.room not in client.rooms:
             client.rooms[join.room] = room
             user, name = client.identity.user_id, client.identity.name
-            self._announce(room, room.roster.enter(join.room, user, name))
+            self._rooms.enter(room, user, name)
         if join.presence:
             room.watch(client, client.codec, client.outbox)
         self._tell_joined(client, join, room, page)
@@ -397,8 +350,8 @@ class Hub:
     def _turn_away(self, client: Client, join: Join, room: Room["Client"]) -> None:
         room.dismiss(client)
         if client.rooms.pop(join.room, None) is not None:
-            self._announce(room, room.roster.exit(join.room, client.identity.user_id))
-        self._drop_if_empty(room)
+            self._rooms.exit(room, client.identity.user_id)
+        self._rooms.close_if_empty(room)
         self._refuse(client, Refused(TOO_MANY_ROOMS, id=join.id, retry_after_ms=60_000))
 
     def _tell_joined(self, client: Client, join: Join, room: Room["Client"], page: Page) -> None:
@@ -420,7 +373,7 @@ class Hub:
             utc_ms = self._moment()[1]
             self._owe(MessagesRecovered(join.room, client.identity.user_id, count, utc_ms))
             client.outbox.excuse(len(joined))
-        self._write(client, joined)
+        self._delivery.write(client, joined)
 
     def _send(self, client: Client, send: Send) -> None:
         if send.room not in client.rooms:
@@ -439,14 +392,14 @@ class Hub:
         if room is not None:
             self._exit(client, room)
         elif joining is not None:
-            self._drop_if_empty(joining)
+            self._rooms.close_if_empty(joining)
         if client.relay is not None and leave.room in client.relay.rooms:
             client.relay.rooms.discard(leave.room)
             client.relay.submit(None, {"t": "media.leave", "room": leave.room})
-        self._reply(client, Left(leave.id, leave.room))
+        self._delivery.reply(client, Left(leave.id, leave.room))
 
     def _pong(self, client: Client, ping: Ping) -> None:
-        self._reply(client, Pong(ping.id))
+        self._delivery.reply(client, Pong(ping.id))
 
     def _carry(self, client: Client, frame: MediaFrame) -> None:
         if self._media is None:
@@ -471,44 +424,17 @@ class Hub:
             answer.id = request_id
             self._refuse(client, answer)
         else:
-            self._reply(client, {**answer, "id": request_id})
+            self._delivery.reply(client, {**answer, "id": request_id})
 
-    # Rooms and presence.
-
-    def _room(self, name: str) -> Room[Client]:
-        room = self._rooms.get(name)
-        if room is None:
-            room = self._rooms[name] = Room(name, self.limits.presence_members)
-            self.counters.rooms = len(self._rooms)
-            self._bus.subscribe(name)
-        return room
-
-    def _drop_if_empty(self, room: Room[Client]) -> None:
-        if room.empty and self._rooms.get(room.name) is room:
-            del self._rooms[room.name]
-            self._crowded.pop(room.name, None)
-            self.counters.rooms = len(self._rooms)
-            self._bus.unsubscribe(room.name)
+    # Presence.
 
     def _exit(self, client: Client, room: Room[Client]) -> None:
         room.dismiss(client)
-        self._announce(room, room.roster.exit(room.name, client.identity.user_id))
-        self._drop_if_empty(room)
+        self._rooms.exit(room, client.identity.user_id)
 
-    def _announce(self, room: Room[Client], presence: Presence | None) -> None:
-        if room.roster.crowded:
-            self._crowded[room.name] = None
-        if presence is None or self.draining:
-            return
-        for codec, watchers in room.watchers():
-            data = codec.frame(presence)
-            for watcher in watchers:
-                self._write(watcher, data)
-
-    def _settle_crowd(self, room: Room[Client]) -> None:
-        self._announce(room, room.roster.settle(room.name))
-        if not room.roster.crowded:
-            del self._crowded[room.name]
+    def _announce(self, room: Room[Client], presence: Presence) -> None:
+        if not self.draining:
+            self._delivery.announce(room, presence)
 
     # Facts and the flush.
 
@@ -516,40 +442,13 @@ class Hub:
         drafts, self._drafts = self._drafts, []
         if drafts:
             self._bus.publish(drafts)
-        if self._owed and self.clock.monotonic() >= self._retry_at:
-            self._try_commit()
-        due, self._due = self._due, []
-        for client in due:
-            self.counters.bytes_out += client.outbox.pending_bytes
-            if client.outbox.flush() and client.open:
-                self.close(client, SLOW_READER)
+        self._owed.retry()
+        self._delivery.flush(lambda client: self.close(client, SLOW_READER))
 
     def _owe(self, fact: Fact | None) -> None:
         if fact is not None:
-            self._owed.append(fact)
+            self._owed.owe((fact,))
             self._schedule()
-
-    def _commit(self, publications: Sequence[Publication]) -> None:
-        facts = [*self._owed, *(self._accepted(publication) for publication in publications)]
-        try:
-            self._facts.commit(facts)
-        except FactsRefused as refusal:
-            self.counters.commits_refused += 1
-            self._retry_at = self.clock.monotonic() + refusal.retry_after_ms / 1000
-            raise
-        except Exception as error:
-            _log.exception("the facts port failed")
-            self.counters.commits_refused += 1
-            self._retry_at = self.clock.monotonic() + 1.0
-            raise FactsRefused from error
-        self._owed.clear()
-        self._retry_at = 0.0
-
-    def _try_commit(self) -> None:
-        try:
-            self._commit(())
-        except FactsRefused as refusal:
-            _log.error("facts are not stored, trying again: %s", refusal)
 
     def _accepted(self, publication: Publication) -> MessageAccepted:
         message = publication.message
@@ -567,8 +466,6 @@ class Hub:
             room.listeners if room is not None else 0,
         )
 
-    # Frames out.
-
     def _deliver(self, publications: Sequence[Publication]) -> None:
         by_room: dict[str, list[Publication]] = {}
         for publication in publications:
@@ -576,29 +473,14 @@ class Hub:
         for name, batch in by_room.items():
             room = self._rooms.get(name)
             if room is not None:
-                self._deliver_to(room, batch)
-
-    def _deliver_to(self, room: Room[Client], batch: Sequence[Publication]) -> None:
-        due = self._due
-        for codec, audience in room.audiences():
-            # Encoded and joined once; every member's outbox holds the same bytes.
-            data = b"".join([_live_frame(codec, publication) for publication in batch])
-            for client, outbox in audience.items():
-                if outbox.append(data):
-                    due.append(client)
-        self.counters.messages_out += room.listeners * len(batch)
-        room.hold(batch)
-
-    def _reply(self, client: Client, message: Any) -> None:
-        if client.open:
-            self._write(client, client.codec.frame(message))
+                self._delivery.publish(room, batch)
 
     def _refuse(self, client: Client, refused: Refused) -> None:
         refusal = refused.refusal
         self.counters.errors[refusal.reason] += 1
         if refusal is BAD_FRAME:
             self.counters.bad_frames += 1
-        self._reply(
+        self._delivery.reply(
             client,
             Error(
                 refusal.code, refusal.reason, refused.message, refused.id, refused.retry_after_ms
@@ -606,11 +488,6 @@ class Hub:
         )
         if refusal.closes is not None:
             self.close(client, refusal.closes)
-
-    def _write(self, client: Client, data: bytes) -> None:
-        if client.outbox.append(data):
-            self._due.append(client)
-            self._schedule()
 
     def _schedule(self) -> None:
         if not self._flush_deferred:
@@ -622,12 +499,6 @@ class Hub:
 
     def _queue_bytes(self) -> int:
         return sum(client.outbox.queue_bytes for client in self._clients.values())
-
-
-def _live_frame(codec: Codec, publication: Publication) -> bytes:
-    if codec is MSGPACK:
-        return frame(publication.packed, MSGPACK.opcode)
-    return codec.frame(publication.message)
 
 
 def _call_soon(callback: Callable[[], None]) -> None:

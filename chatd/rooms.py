@@ -1,12 +1,13 @@
-"""Rooms: which connections a message goes to, grouped by subprotocol."""
+"""Rooms: who is in them, and which connections a message goes to, grouped by subprotocol."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from chatd.bus import Publication
+from chatd.bus import Bus, Publication
+from chatd.counters import Counters
 from chatd.outbox import Outbox
 from chatd.presence import Roster
-from chatd.wire import CODECS, Codec
+from chatd.wire import CODECS, Codec, Presence
 
 Member = TypeVar("Member")
 
@@ -86,3 +87,72 @@ class Room(Generic[Member]):
         return (
             (codec, self._watchers[codec.index]) for codec in CODECS if self._watchers[codec.index]
         )
+
+
+class Rooms(Generic[Member]):
+    """The rooms somebody in this process is in; the bus is asked for their publications.
+
+    `announce` is given what the watchers of a room are to be told.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        counters: Counters,
+        max_named: int,
+        announce: Callable[[Room[Member], Presence], None],
+    ) -> None:
+        self._bus = bus
+        self._counters = counters
+        self._max_named = max_named
+        self._announce = announce
+        self._rooms: dict[str, Room[Member]] = {}
+        # Rooms with too many people to name; their counts are told by `settle_crowds`.
+        self._crowded: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def get(self, name: str) -> Room[Member] | None:
+        """Return the room, None when nobody here is in it."""
+        return self._rooms.get(name)
+
+    def open(self, name: str) -> Room[Member]:
+        """Return the room, new when nobody here is in it."""
+        room = self._rooms.get(name)
+        if room is None:
+            self._bus.subscribe(name)
+            room = self._rooms[name] = Room(name, self._max_named)
+            self._counters.rooms = len(self._rooms)
+        return room
+
+    def close_if_empty(self, room: Room[Member]) -> None:
+        """Forget `room` when nobody here is in it any more."""
+        if room.empty and self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+            self._crowded.pop(room.name, None)
+            self._counters.rooms = len(self._rooms)
+            self._bus.unsubscribe(room.name)
+
+    def enter(self, room: Room[Member], user: str, name: str) -> None:
+        """Count a connection of `user` as present."""
+        self._tell(room, room.roster.enter(room.name, user, name))
+
+    def exit(self, room: Room[Member], user: str) -> None:
+        """Count a connection of `user` as gone."""
+        self._tell(room, room.roster.exit(room.name, user))
+        self.close_if_empty(room)
+
+    def settle_crowds(self) -> None:
+        """Tell what became of rooms with too many people to name."""
+        for name in list(self._crowded):
+            room = self._rooms[name]
+            self._tell(room, room.roster.settle(name))
+            if not room.roster.crowded:
+                del self._crowded[name]
+
+    def _tell(self, room: Room[Member], presence: Presence | None) -> None:
+        if room.roster.crowded:
+            self._crowded[room.name] = None
+        if presence is not None:
+            self._announce(room, presence)

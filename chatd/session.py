@@ -9,6 +9,7 @@ import unicodedata
 from fnmatch import fnmatchcase
 from typing import NamedTuple, Protocol
 
+from chatd.body import body_bytes, body_fault
 from chatd.errors import (
     BAD_BODY,
     BAD_REQUEST,
@@ -35,8 +36,6 @@ from chatd.wire import (
     Hello,
     Join,
     Send,
-    body_bytes,
-    body_fault,
 )
 
 ROOM_NAME_CHARS = 128

@@ -20,13 +20,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.frames import Frame, Opcode
 
-from chatd import server as server_module
+from chatd import connection as connection_module
 from chatd.bus import LocalBus
+from chatd.connection import MESSAGES_PER_TURN
 from chatd.errors import BadToken
 from chatd.facts import ConnectionTime, MemoryFacts, MessageAccepted
 from chatd.hub import Hub
 from chatd.limits import Limits
-from chatd.server import MESSAGES_PER_TURN, ChatServer
+from chatd.server import ChatServer
 from chatd.session import Identity
 
 MSGPACK, JSON = "metaport.v1.msgpack", "metaport.v1.json"
@@ -427,7 +428,7 @@ def test_what_may_not_be_is_closed_with_its_code(run, data, code):
 
 
 def test_after_our_close_nothing_more_is_taken_and_the_end_comes_by_itself(run, monkeypatch):
-    monkeypatch.setattr(server_module, "CLOSE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(connection_module, "CLOSE_TIMEOUT_S", 0.01)
 
     async def main():
         async with serving() as chat:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatd.body import MAX_BODY_DEPTH, body_bytes, body_fault
 from chatd.errors import BAD_BODY, BAD_FRAME, BAD_REQUEST, UNKNOWN_TYPE, Refused
 from chatd.wire import (
     JSON,
-    MAX_BODY_DEPTH,
     MAX_EXACT_INT,
     MSGPACK,
     Error,
@@ -21,8 +21,6 @@ from chatd.wire import (
     Ping,
     Send,
     Since,
-    body_bytes,
-    body_fault,
     packed_to_json,
 )
 
