@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install what the system tests need and this machine lacks: Redis (7 or newer), PostgreSQL,
-# Chromium and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
+# Install what the tests need and this machine lacks: Redis (7 or newer), PostgreSQL, Chromium,
+# Node.js (18 or newer) and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
 # When everything is there, nothing is run and nothing is printed.
 set -eu
 
@@ -35,6 +35,11 @@ have_chromium() {
 		[ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ]
 }
 
+# `node --test`, which runs the JavaScript SDK's tests, came with Node.js 18.
+have_node() {
+	have node && [ "$(node --version | sed 's/^v\([0-9]*\).*/\1/')" -ge 18 ] 2>/dev/null
+}
+
 # macOS ships a Korean font. Without fontconfig's tool, the directory of Debian's package tells.
 have_korean_font() {
 	[ "$(uname -s)" = Darwin ] && return 0
@@ -49,6 +54,7 @@ missing() {
 	have_redis || printf ' redis'
 	have_postgres || printf ' postgresql'
 	have_chromium || printf ' chromium'
+	have_node || printf ' node'
 	have_korean_font || printf ' korean-font'
 }
 
@@ -79,6 +85,7 @@ install_by_apt() {
 		redis) packages="$packages redis-server" ;;
 		postgresql) packages="$packages postgresql" ;;
 		chromium) packages="$packages $(apt_chromium)" ;;
+		node) packages="$packages nodejs" ;;
 		korean-font) packages="$packages fonts-noto-cjk" ;;
 		esac
 	done
@@ -93,6 +100,7 @@ install_by_brew() {
 		redis) brew install redis ;;
 		postgresql) brew install postgresql@17 ;;
 		chromium) brew install --cask chromium ;;
+		node) brew install node ;;
 		esac || die "brew could not install $name"
 	done
 }
@@ -110,4 +118,4 @@ else
 fi
 
 wanted=$(missing)
-[ -z "$wanted" ] || die "still missing after the installation:$wanted (Redis must be 7 or newer; CHROMIUM=/path names another browser)"
+[ -z "$wanted" ] || die "still missing after the installation:$wanted (Redis must be 7 or newer, Node.js 18; CHROMIUM=/path names another browser)"
