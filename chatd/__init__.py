@@ -2,14 +2,17 @@
 
 The path of a message:
 
-1. `server.WebSocketConnection.data_received` gets bytes, `websocket.FrameReader` makes messages.
+1. `server.ChatServer.handle` takes the connection over from aiohttp (`handshake.take_over`); from
+   then on `connection.WebSocketConnection.data_received` gets bytes and `websocket.FrameReader`
+   makes messages of them.
 2. `session.Session.receive_message` decodes (`wire.Codec.decode`) and judges: hello, rates,
    body, room grant. What it refuses is a row of `errors.REFUSALS`.
 3. `hub.Hub` checks membership (`rooms.Room`) and gathers the drafts of this loop iteration.
 4. `hub.Hub.flush`, once per iteration: `bus.Bus.publish` gives each draft its offset, the batch
    goes to `facts.Facts.commit` in one call, then acknowledgements and messages are queued.
-5. Each frame is encoded once per subprotocol; every member's `outbox.Outbox` holds the same
-   bytes and is written once. A reader that leaves too much unread is closed and recovers.
+5. `delivery.Delivery` encodes each frame once per subprotocol; every member's `outbox.Outbox`
+   holds the same bytes and is written once. A reader that leaves too much unread is closed and
+   recovers.
 6. A client that comes back joins with `since`; `bus.Bus.read` answers from `history.History`.
 
 **Nothing is acknowledged or delivered before its facts are committed; what a commit refuses

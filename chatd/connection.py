@@ -173,6 +173,9 @@ class WebSocketConnection(asyncio.Protocol):
             self._closing = True
         self._transport.close()
         self._fd = -1
+        # For a peer that said goodbye and never reads what is still unsent.
+        self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)
 
     def _slow_down(self, wait_s: float) -> None:
         if wait_s:
