@@ -29,7 +29,8 @@ from metaport.api.resources import MediaResources
 from metaport.api.services import Readiness, Services
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.config import Config
-from metaport.db.engine import open_engine
+from metaport.db.engine import connect
+from metaport.db.errors import DatabaseUnavailable
 from metaport.db.ledger import SqlLedger
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
@@ -47,6 +48,8 @@ HUB, SFU = "hub", "sfu"
 # A renewed certificate is taken up within a day, without a restart.
 RENEW_S = 86_400.0
 TRIM_S = 5.0
+# A database that drops packets does not keep chat from starting.
+DATABASE_DEADLINE_S = 2.0
 # `chatd.timesheet` tells of a connection every 4 s, and of a crowd within 3.5 s more.
 FACTS_LATE_S = 8
 
@@ -104,15 +107,28 @@ async def run_hub(config: Config, stop: asyncio.Event) -> None:
     Raises:
         OSError: the port cannot be bound.
         LogError: the local log cannot be opened or replayed.
-        DatabaseError, PriceBookError: the ledger or the price book cannot be opened.
+        DatabaseError: its URL is unknown, or it belongs to a later version of this program.
+        PriceBookError: the price book cannot be opened.
     """
     log = Log(config.hub_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
-    engine = await open_engine(config.database_url)
     try:
-        await HubProcess(config, log, SqlLedger(engine)).serve(stop)
+        ledger = SqlLedger(connect(config.database_url))
+        try:
+            await _try_ledger(ledger)
+            await HubProcess(config, log, ledger).serve(stop)
+        finally:
+            await ledger.close()
     finally:
-        await engine.dispose()
         log.close()
+
+
+async def _try_ledger(ledger: SqlLedger) -> None:
+    """Tell at once when the database is away; chat goes on and usage waits in the local log."""
+    try:
+        async with asyncio.timeout(DATABASE_DEADLINE_S):
+            await ledger.prepare()
+    except (DatabaseUnavailable, TimeoutError) as error:
+        logger.error("the database is away: %s", error or "no answer")
 
 
 class HubProcess:

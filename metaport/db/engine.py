@@ -1,5 +1,6 @@
 """Open a database: driver, pragmas, and the schema created where it is missing."""
 
+import asyncio
 import sqlite3
 import time
 from contextlib import closing
@@ -35,22 +36,41 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string()
 
 
-async def open_engine(url: str) -> AsyncEngine:
-    """Connect to SQLite or PostgreSQL and create the schema if it is not there.
+def connect(url: str) -> AsyncEngine:
+    """Return an engine for SQLite or PostgreSQL that has not spoken to it yet.
 
-    Dispose of the engine at the end. Raises DatabaseUnavailable if there is no way in, and
-    SchemaTooNew for a database written by a later version of this program.
+    Dispose of it at the end. Raises DatabaseUnavailable for a URL of neither.
     """
     parsed = _with_driver(url)
-    engine = _create(parsed)
+    if parsed.get_backend_name() == "postgresql":
+        # A connection that died with its server is noticed before it is used, not by a failure.
+        return create_async_engine(parsed, pool_pre_ping=True)
+    engine = create_async_engine(parsed)
+    event.listen(engine.sync_engine, "connect", _set_pragmas)
+    return engine
+
+
+async def prepare(engine: AsyncEngine) -> None:
+    """Create the schema if it is not there.
+
+    Raises DatabaseUnavailable if there is no way in, and SchemaTooNew for a database written by a
+    later version of this program.
+    """
     try:
-        if parsed.get_backend_name() == "sqlite":
-            _try_file(parsed)
+        if engine.dialect.name == "sqlite":
+            await asyncio.to_thread(_try_file, engine.url)
         async with engine.begin() as connection:
             await connection.run_sync(_ensure_schema)
     except DRIVER_ERRORS as error:
-        await engine.dispose()
-        raise DatabaseUnavailable(f"{_masked(url)}: {_first_line(error)}") from error
+        shown = engine.url.render_as_string(hide_password=True)
+        raise DatabaseUnavailable(f"{shown}: {first_line(error)}") from error
+
+
+async def open_engine(url: str) -> AsyncEngine:
+    """Connect, and create the schema if it is not there; see `connect` and `prepare`."""
+    engine = connect(url)
+    try:
+        await prepare(engine)
     except BaseException:
         await engine.dispose()
         raise
@@ -69,15 +89,6 @@ def _with_driver(url: str) -> URL:
             return parsed.set(drivername="postgresql+asyncpg")
         case other:
             raise DatabaseUnavailable(f"{other} is neither sqlite nor postgresql")
-
-
-def _create(url: URL) -> AsyncEngine:
-    if url.get_backend_name() == "postgresql":
-        # A connection that died with its server is noticed before it is used, not by a failure.
-        return create_async_engine(url, pool_pre_ping=True)
-    engine = create_async_engine(url)
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    return engine
 
 
 def _try_file(url: URL) -> None:
@@ -116,11 +127,7 @@ def _ensure_schema(connection: Connection) -> None:
         )
 
 
-def _masked(url: str) -> str:
-    return make_url(url).render_as_string(hide_password=True)
-
-
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return what the driver said, without SQLAlchemy's statement and links."""
     said = getattr(error, "orig", None) or error
     return (str(said) or type(said).__name__).splitlines()[0]

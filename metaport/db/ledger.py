@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from metaport.db.engine import DRIVER_ERRORS, open_engine
+from metaport.db.engine import DRIVER_ERRORS, first_line, open_engine, prepare
+from metaport.db.errors import DatabaseError
 from metaport.db.schema import reader_checkpoint, usage_window
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint, Subject, UsageRow
@@ -24,13 +25,22 @@ async def open_ledger(url: str) -> "SqlLedger":
 
 
 class SqlLedger:
-    """`metering.ledger.Ledger` on an engine of `engine.open_engine`."""
+    """`metering.ledger.Ledger` on an engine, whether or not there is a way in now.
+
+    The schema is created before the first transaction that gets through.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self._prepared = False
         on_postgres = engine.dialect.name == "postgresql"
         self._upsert_usage = _upsert_usage(on_postgres)
         self._upsert_checkpoint = _upsert_checkpoint(on_postgres)
+
+    async def prepare(self) -> None:
+        """Try the way in and create the schema. Raises DatabaseUnavailable, SchemaTooNew."""
+        await prepare(self.engine)
+        self._prepared = True
 
     async def upsert(self, rows: Sequence[UsageRow], checkpoint: Checkpoint | None = None) -> None:
         """Keep the greatest quantity of each row's identity, and the reader's checkpoint."""
@@ -90,10 +100,14 @@ class SqlLedger:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         try:
+            if not self._prepared:
+                await self.prepare()
             async with self.engine.begin() as connection:
                 yield connection
         except DRIVER_ERRORS as error:
-            raise LedgerUnavailable(str(error) or type(error).__name__) from error
+            raise LedgerUnavailable(first_line(error)) from error
+        except DatabaseError as error:
+            raise LedgerUnavailable(str(error)) from error
 
 
 def _as_parameters(rows: Sequence[UsageRow]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import aiohttp
@@ -35,10 +36,9 @@ def config(tmp_path):
     )
 
 
-@pytest.fixture
-async def hub(config):
-    """A running hub; yields a client session with its address as base."""
-    admin.create(config.secrets_dir)
+@asynccontextmanager
+async def serving(config):
+    """Run a hub; yields a client session with its address as base."""
     stop = asyncio.Event()
     task = asyncio.create_task(run_hub(config, stop))
     base = f"http://127.0.0.1:{config.http.port}"
@@ -54,6 +54,13 @@ async def hub(config):
         yield session
     stop.set()
     await task
+
+
+@pytest.fixture
+async def hub(config):
+    admin.create(config.secrets_dir)
+    async with serving(config) as session:
+        yield session
 
 
 def exactly(config, path):
@@ -215,3 +222,19 @@ async def test_logins_are_throttled_by_address(hub):
     throttled = [wait for status, wait in answers if status == 429]
     assert len(throttled) >= 5
     assert all(int(wait) >= 1 for wait in throttled)
+
+
+async def test_a_hub_starts_without_its_database_and_says_so(config):
+    """It ended with a traceback, again and again, until the database was back."""
+    url = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+    away = replace(config, database=replace(config.database, url=url))
+    async with serving(away) as session:
+        async with session.get("/readyz?verbose") as answer:
+            assert answer.status == 200
+        assert (await guest(session))[0] == 200
+        async with asyncio.timeout(10):
+            while True:
+                async with session.get("/readyz?verbose") as answer:
+                    if "ledger" in await answer.text():
+                        break
+                await asyncio.sleep(0.01)

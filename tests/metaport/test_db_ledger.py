@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import random
+import sqlite3
 import unicodedata
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metaport.db.engine import sqlite_url
+from metaport.db.engine import connect, sqlite_url
 from metaport.db.ledger import SqlLedger, open_ledger
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint, Subject, UsageRow
@@ -282,6 +284,33 @@ async def test_a_server_that_went_away_is_told_and_used_again_when_it_is_back(
         postgres_server.start()
     assert await ledger.checkpoint("hub") == "1"
     await ledger.upsert([row(2)], Checkpoint("hub", "2", WINDOW))
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 2}
+    await ledger.close()
+
+
+async def test_a_database_that_is_away_at_first_is_used_once_it_is_there(tmp_path: Path) -> None:
+    ledger = SqlLedger(connect(sqlite_url(tmp_path / "later" / "ledger.db")))
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailable, match="unable to open"):
+            await ledger.checkpoint("hub")
+    (tmp_path / "later").mkdir()
+    assert await ledger.checkpoint("hub") is None
+    await ledger.upsert([row(1)], Checkpoint("hub", "1", WINDOW))
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 1}
+    await ledger.close()
+
+
+async def test_a_transaction_waits_for_no_reader(tmp_path: Path) -> None:
+    """A report that takes its time must not hold up what is shipped."""
+    path = tmp_path / "ledger.db"
+    ledger = await open_ledger(sqlite_url(path))
+    await ledger.upsert([row(1)])
+    with closing(sqlite3.connect(path)) as report:
+        report.execute("BEGIN")
+        query = "SELECT sum(quantity) FROM usage_window"
+        assert report.execute(query).fetchone() == (1,)
+        await ledger.upsert([row(2)], Checkpoint("hub", "2", WINDOW))
+        assert report.execute(query).fetchone() == (1,)  # what it began with
     assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 2}
     await ledger.close()
 
