@@ -27,7 +27,7 @@ from sfu.sdp import Candidate, Fingerprint
 from sfu.speakers import Speakers
 from sfu.subscribing import Subscribing
 from sfu.transport import PeerTransport, Transports
-from sfu.usage import Usage
+from sfu.usage import Moment, Usage
 from sfu.viewing import Viewing
 
 # At most four `media.speakers` a second, and pixels observed as often.
@@ -95,7 +95,7 @@ class Conference:
             raise Refused("too_many_participants")
         room = self.rooms.setdefault(room_name, Room(room_name))
         identifier = f"p-{self.random(9).hex()}"
-        stay = self.usage.enter(room_name, user, identifier, self._wall_ms())
+        stay = self.usage.enter(room_name, user, identifier, self._moment())
         participant = Participant(
             identifier, user, name, role=role, room=room, link=link, stay=stay
         )
@@ -115,7 +115,9 @@ class Conference:
         del room.members[participant.id]
         participant.close_publishing()
         participant.close_receiving()
-        self._checkpoint(participant)
+        self.usage.leave(
+            participant.stay, participant.ingress_bytes, participant.egress_bytes, self._moment()
+        )
         self.usage.commit()
         self.announce_tracks(participant)
         self._tell_others(
@@ -294,10 +296,11 @@ class Conference:
 
     def handle_timeout(self) -> None:
         """Do what time brings; call it every `TICK_S`."""
-        now = self.clock()
+        moment = self._moment()
+        now = moment.now
         self.transports.handle_timeout(now)
         for participant in list(self.participants.values()):
-            self._look_after(participant, now)
+            self._look_after(participant, moment)
         for room in self.rooms.values():
             self._tell_speakers(room)
         if now >= self._checkpoint_at:
@@ -306,16 +309,22 @@ class Conference:
 
     def checkpoint(self) -> None:
         """Turn everybody's participation up to now into facts and commit them."""
+        moment = self._moment()
         for participant in self.participants.values():
-            self._checkpoint(participant)
+            self.usage.checkpoint(
+                participant.stay, participant.ingress_bytes, participant.egress_bytes, moment
+            )
         self.usage.commit()
 
-    def _checkpoint(self, participant: Participant) -> None:
-        self.usage.checkpoint(
-            participant.stay, participant.ingress_bytes, participant.egress_bytes, self._wall_ms()
-        )
+    def settled_ms(self, utc_ms: int) -> int:
+        """Tell up to when all participation is committed; `utc_ms` when nothing is under way."""
+        return self.usage.settled_ms(utc_ms)
 
-    def _look_after(self, participant: Participant, now: float) -> None:
+    def _moment(self) -> Moment:
+        return Moment(self.clock(), self._wall_ms())
+
+    def _look_after(self, participant: Participant, moment: Moment) -> None:
+        now = moment.now
         if participant.grace_until is not None and now >= participant.grace_until:
             self.leave(participant)
             return
@@ -326,7 +335,7 @@ class Conference:
             participant.subscribing.handle_timeout(now)
             if participant.subscribing.offer_due:
                 self.change(participant)
-        self.usage.observe(participant.stay, participant.pixels(now), self._wall_ms())
+        self.usage.observe(participant.stay, participant.pixels(now), moment)
 
     def _tell_speakers(self, room: Room[Participant]) -> None:
         speakers = self._speakers.changed(room)

@@ -8,13 +8,29 @@
    with those that continue them, and offered again.
 
 **The intervals of a participant are contiguous**, so the seconds between joining and leaving are
-the same however often they were split.
+the same however often they were split. Their lengths are measured by the monotonic clock: setting
+the wall clock neither makes nor swallows time, it moves where the next interval begins.
 """
+
+from typing import NamedTuple
 
 import msgspec
 
 from sfu.errors import FactsRefused
 from sfu.facts import Fact, Facts, MediaBytes, ParticipantInterval
+
+# As far as "forwarded within the last 2 s" looks back. Who was not looked at for longer is in a
+# process that stood still, and got nothing.
+UNSEEN_S = 2.0
+# A wall clock that is further off than this was set, not slewed.
+STEP_MS = 1000
+
+
+class Moment(NamedTuple):
+    """One instant by both clocks: `now` measures (monotonic seconds), `utc_ms` places."""
+
+    now: float
+    utc_ms: int
 
 
 class Stay:
@@ -26,15 +42,20 @@ class Stay:
         "participant",
         "pixels",
         "room",
+        "seen_s",
         "since_ms",
+        "since_s",
         "user",
     )
 
-    def __init__(self, room: str, user: str, participant: str, now_ms: int) -> None:
+    def __init__(self, room: str, user: str, participant: str, moment: Moment) -> None:
         self.room = room
         self.user = user
         self.participant = participant
-        self.since_ms = now_ms
+        # When the present interval began, by both clocks.
+        self.since_s, self.since_ms = moment
+        # When the pixels were last looked at.
+        self.seen_s = moment.now
         self.pixels = 0
         # Totals already told as `MediaBytes`.
         self.ingress_bytes = 0
@@ -46,6 +67,7 @@ class Usage:
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
+        self._stays: dict[str, Stay] = {}
         self._pending: list[Fact] = []
         self.refusals = 0
 
@@ -54,26 +76,43 @@ class Usage:
         """Return how many facts wait for the facts port."""
         return len(self._pending)
 
-    def enter(self, room: str, user: str, participant: str, now_ms: int) -> Stay:
-        """Start metering a participant, voice only at first."""
-        return Stay(room, user, participant, now_ms)
+    def settled_ms(self, utc_ms: int) -> int:
+        """Tell up to when everything was told: facts to come are of that instant or later."""
+        since_ms = min((stay.since_ms for stay in self._stays.values()), default=utc_ms)
+        pending_ms = min(map(_began_ms, self._pending), default=utc_ms)
+        return min(since_ms, pending_ms, utc_ms)
 
-    def observe(self, stay: Stay, pixels: int, now_ms: int) -> None:
+    def enter(self, room: str, user: str, participant: str, moment: Moment) -> Stay:
+        """Start metering a participant, voice only at first."""
+        stay = self._stays[participant] = Stay(room, user, participant, moment)
+        return stay
+
+    def observe(self, stay: Stay, pixels: int, moment: Moment) -> None:
         """Split the interval where the pixels forwarded to the participant changed."""
+        self._forget_unseen(stay, moment.now)
+        stay.seen_s = moment.now
         if pixels != stay.pixels:
-            self._end_interval(stay, now_ms)
+            self._end_interval(stay, moment.now)
             stay.pixels = pixels
 
-    def checkpoint(self, stay: Stay, ingress_bytes: int, egress_bytes: int, now_ms: int) -> None:
+    def checkpoint(self, stay: Stay, ingress_bytes: int, egress_bytes: int, moment: Moment) -> None:
         """Tell what happened since the last checkpoint; the byte counts are totals so far."""
-        self._end_interval(stay, now_ms)
+        self._forget_unseen(stay, moment.now)
+        self._end_interval(stay, moment.now)
         received = ingress_bytes - stay.ingress_bytes
         sent = egress_bytes - stay.egress_bytes
         if received or sent:
             self._pending.append(
-                MediaBytes(stay.room, stay.user, stay.participant, now_ms, received, sent)
+                MediaBytes(stay.room, stay.user, stay.participant, stay.since_ms, received, sent)
             )
             stay.ingress_bytes, stay.egress_bytes = ingress_bytes, egress_bytes
+        if abs(moment.utc_ms - stay.since_ms) > STEP_MS:
+            stay.since_ms = moment.utc_ms
+
+    def leave(self, stay: Stay, ingress_bytes: int, egress_bytes: int, moment: Moment) -> None:
+        """Tell the rest of a participation and stop metering it."""
+        self.checkpoint(stay, ingress_bytes, egress_bytes, moment)
+        del self._stays[stay.participant]
 
     def commit(self) -> bool:
         """Hand over what is pending, all or nothing; `False` when the port refused."""
@@ -88,15 +127,29 @@ class Usage:
         self._pending = []
         return True
 
-    def _end_interval(self, stay: Stay, now_ms: int) -> None:
-        # A wall clock set back must not make an interval negative, nor count its seconds twice.
-        if now_ms > stay.since_ms:
-            self._pending.append(
-                ParticipantInterval(
-                    stay.room, stay.user, stay.participant, stay.pixels, stay.since_ms, now_ms
-                )
+    def _forget_unseen(self, stay: Stay, now: float) -> None:
+        """Make voice of the time in which nobody looked whether video is forwarded."""
+        if stay.pixels and now - stay.seen_s > UNSEEN_S:
+            self._end_interval(stay, stay.seen_s + UNSEEN_S)
+            stay.pixels = 0
+
+    def _end_interval(self, stay: Stay, now: float) -> None:
+        length_ms = round((now - stay.since_s) * 1000)
+        if length_ms <= 0:
+            return
+        end_ms = stay.since_ms + length_ms
+        self._pending.append(
+            ParticipantInterval(
+                stay.room, stay.user, stay.participant, stay.pixels, stay.since_ms, end_ms
             )
-            stay.since_ms = now_ms
+        )
+        # Not `now`: what rounding leaves over belongs to the next interval.
+        stay.since_s += length_ms / 1000
+        stay.since_ms = end_ms
+
+
+def _began_ms(fact: Fact) -> int:
+    return fact.start_ms if isinstance(fact, ParticipantInterval) else fact.at_ms
 
 
 def _merged(facts: list[Fact]) -> list[Fact]:

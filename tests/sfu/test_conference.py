@@ -136,6 +136,24 @@ async def test_refused_facts_are_offered_again(world: World) -> None:
     assert [t.end_ms - t.start_ms for t in intervals(world, visitor)] == [9000]
 
 
+async def test_what_is_settled_follows_the_checkpoints(world: World) -> None:
+    settled_ms, wall_ms = world.conference.settled_ms, world.clock.wall_ms
+    visitor = world.person("visitor")
+    visitor.join()
+    began = wall_ms()
+    world.advance(CHECKPOINT_S - 0.25)
+    assert settled_ms(wall_ms()) == began
+    world.advance(0.5)
+    checkpoint = wall_ms() - 250
+    assert settled_ms(wall_ms()) == checkpoint
+    world.facts.full = True
+    visitor.frame("leave")
+    assert settled_ms(wall_ms()) == checkpoint
+    world.facts.full = False
+    world.advance(CHECKPOINT_S)
+    assert settled_ms(wall_ms()) == wall_ms()
+
+
 # Transports die and revive
 
 

@@ -6,8 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu.facts import MediaBytes, MemoryFacts, ParticipantInterval
-from sfu.usage import Usage
+from sfu.usage import UNSEEN_S, Moment, Usage
 from tests.sfu.world import Disk
+
+
+def at(ms: int, *, set_by_ms: int = 0) -> Moment:
+    """Return an instant of a wall clock that began with the monotonic one, and was set since."""
+    return Moment(ms / 1000, ms + set_by_ms)
 
 
 def interval(pixels: int, start_ms: int, end_ms: int) -> ParticipantInterval:
@@ -21,9 +26,9 @@ def media_bytes(at_ms: int, received: int, sent: int) -> MediaBytes:
 def test_voice_runs_from_joining_to_leaving() -> None:
     facts = MemoryFacts()
     usage = Usage(facts)
-    stay = usage.enter("room", "user", "p-1", 500)
-    usage.checkpoint(stay, 0, 0, 4500)
-    usage.checkpoint(stay, 0, 0, 7000)
+    stay = usage.enter("room", "user", "p-1", at(500))
+    usage.checkpoint(stay, 0, 0, at(4500))
+    usage.checkpoint(stay, 0, 0, at(7000))
     assert usage.commit()
     assert facts.kept == [interval(0, 500, 4500), interval(0, 4500, 7000)]
 
@@ -31,12 +36,12 @@ def test_voice_runs_from_joining_to_leaving() -> None:
 def test_a_change_of_pixels_splits_the_interval() -> None:
     facts = MemoryFacts()
     usage = Usage(facts)
-    stay = usage.enter("room", "user", "p-1", 0)
-    usage.observe(stay, 0, 1000)
-    usage.observe(stay, 640 * 480, 2000)
-    usage.observe(stay, 640 * 480, 3000)
-    usage.observe(stay, 0, 4000)
-    usage.checkpoint(stay, 0, 0, 5000)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.observe(stay, 0, at(1000))
+    usage.observe(stay, 640 * 480, at(2000))
+    usage.observe(stay, 640 * 480, at(3000))
+    usage.observe(stay, 0, at(4000))
+    usage.checkpoint(stay, 0, 0, at(5000))
     usage.commit()
     assert facts.kept == [
         interval(0, 0, 2000),
@@ -48,32 +53,96 @@ def test_a_change_of_pixels_splits_the_interval() -> None:
 def test_bytes_are_told_as_differences_of_totals() -> None:
     facts = MemoryFacts()
     usage = Usage(facts)
-    stay = usage.enter("room", "user", "p-1", 0)
-    usage.checkpoint(stay, 100, 1000, 0)
-    usage.checkpoint(stay, 100, 1000, 0)
-    usage.checkpoint(stay, 150, 1000, 0)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.checkpoint(stay, 100, 1000, at(0))
+    usage.checkpoint(stay, 100, 1000, at(0))
+    usage.checkpoint(stay, 150, 1000, at(0))
     usage.commit()
     assert facts.kept == [media_bytes(0, 100, 1000), media_bytes(0, 50, 0)]
 
 
-def test_a_wall_clock_set_back_counts_no_second_twice() -> None:
+def test_setting_the_wall_clock_makes_and_swallows_no_time() -> None:
+    """An hour forward was an hour of talk; an hour back, and an hour of talk was not counted."""
     facts = MemoryFacts()
     usage = Usage(facts)
-    stay = usage.enter("room", "user", "p-1", 10_000)
-    usage.checkpoint(stay, 0, 0, 12_000)
-    usage.checkpoint(stay, 0, 0, 9_000)
-    usage.checkpoint(stay, 0, 0, 13_000)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.checkpoint(stay, 0, 0, at(4000, set_by_ms=3_600_000))
+    usage.checkpoint(stay, 9, 0, at(8000, set_by_ms=-3_600_000))
+    usage.checkpoint(stay, 9, 0, at(12_000, set_by_ms=-3_600_000))
     usage.commit()
-    assert facts.kept == [interval(0, 10_000, 12_000), interval(0, 12_000, 13_000)]
+    assert facts.kept == [
+        interval(0, 0, 4000),
+        interval(0, 3_604_000, 3_608_000),
+        media_bytes(3_608_000, 9, 0),
+        interval(0, -3_592_000, -3_588_000),
+    ]
+
+
+def test_a_wall_clock_that_is_slewed_leaves_no_gap() -> None:
+    facts = MemoryFacts()
+    usage = Usage(facts)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    for slewed_ms, ms in enumerate(range(4000, 24_000, 4000)):
+        usage.checkpoint(stay, 0, 0, at(ms, set_by_ms=100 * slewed_ms))
+    usage.commit()
+    assert facts.kept == [interval(0, ms, ms + 4000) for ms in range(0, 20_000, 4000)]
+
+
+def test_a_process_that_stood_still_counts_voice() -> None:
+    """The video before the stop was counted through it, though nobody got any."""
+    facts = MemoryFacts()
+    usage = Usage(facts)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.observe(stay, 307200, at(1000))
+    usage.observe(stay, 307200, at(100_000))
+    usage.checkpoint(stay, 0, 0, at(101_000))
+    usage.commit()
+    assert facts.kept == [
+        interval(0, 0, 1000),
+        interval(307200, 1000, 3000),
+        interval(0, 3000, 100_000),
+        interval(307200, 100_000, 101_000),
+    ]
+
+
+def test_somebody_who_leaves_as_a_process_goes_on_got_no_video_meanwhile() -> None:
+    facts = MemoryFacts()
+    usage = Usage(facts)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.observe(stay, 307200, at(0))
+    usage.leave(stay, 0, 0, at(100_000))
+    usage.commit()
+    assert facts.kept == [interval(307200, 0, 2000), interval(0, 2000, 100_000)]
+
+
+def test_what_is_settled_is_what_no_later_fact_can_change() -> None:
+    facts = Disk()
+    usage = Usage(facts)
+    assert usage.settled_ms(500) == 500
+    early = usage.enter("room", "user", "p-1", at(1000))
+    late = usage.enter("room", "user", "p-2", at(2000))
+    assert usage.settled_ms(3000) == 1000
+    usage.checkpoint(early, 0, 0, at(3000))
+    assert usage.settled_ms(3000) == 1000
+    facts.full = True
+    usage.commit()
+    assert usage.settled_ms(3000) == 1000
+    facts.full = False
+    usage.commit()
+    assert usage.settled_ms(3000) == 2000
+    usage.leave(late, 0, 0, at(4000))
+    usage.commit()
+    assert usage.settled_ms(4000) == 3000
+    assert usage.settled_ms(2500) == 2500
 
 
 def test_refused_facts_are_merged_and_offered_again() -> None:
     facts = Disk()
     facts.full = True
     usage = Usage(facts)
-    stay = usage.enter("room", "user", "p-1", 0)
+    stay = usage.enter("room", "user", "p-1", at(0))
     for second in range(1, 100):
-        usage.checkpoint(stay, second * 10, second * 100, second * 1000)
+        usage.checkpoint(stay, second * 10, second * 100, at(second * 1000))
         assert not usage.commit()
     assert usage.pending == 3
     assert usage.refusals == 99
@@ -90,12 +159,12 @@ def test_refused_intervals_of_other_pixels_stay_apart() -> None:
     facts = Disk()
     facts.full = True
     usage = Usage(facts)
-    stay = usage.enter("room", "user", "p-1", 0)
-    usage.observe(stay, 100, 1000)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.observe(stay, 100, at(1000))
     usage.commit()
-    usage.observe(stay, 0, 2000)
+    usage.observe(stay, 0, at(2000))
     usage.commit()
-    usage.checkpoint(stay, 0, 0, 3000)
+    usage.checkpoint(stay, 0, 0, at(3000))
     usage.commit()
     facts.full = False
     usage.commit()
@@ -119,20 +188,22 @@ def test_intervals_are_contiguous_however_they_were_split_and_refused(
     facts = Disk()
     usage = Usage(facts)
     now = 123
-    stay = usage.enter("room", "user", "p-1", now)
+    stay = usage.enter("room", "user", "p-1", at(now))
     truth: dict[int, int] = {}
     pixels = 0
     for length, seen, checkpoint, full in steps:
         now += length
-        truth[pixels] = truth.get(pixels, 0) + length
-        usage.observe(stay, seen, now)
+        seen_ms = min(length, round(UNSEEN_S * 1000))
+        truth[pixels] = truth.get(pixels, 0) + seen_ms
+        truth[0] = truth.get(0, 0) + length - seen_ms
+        usage.observe(stay, seen, at(now))
         pixels = seen
         facts.full = full
         if checkpoint:
-            usage.checkpoint(stay, now, 2 * now, now)
+            usage.checkpoint(stay, now, 2 * now, at(now))
             usage.commit()
     facts.full = False
-    usage.checkpoint(stay, now, 2 * now, now)
+    usage.checkpoint(stay, now, 2 * now, at(now))
     usage.commit()
     intervals = [fact for fact in facts.kept if isinstance(fact, ParticipantInterval)]
     told: dict[int, int] = {}
