@@ -14,8 +14,6 @@ from sfu.server import SfuServer
 logger = logging.getLogger(__name__)
 
 SFU = "sfu"
-# `sfu.conference` makes a checkpoint every 4 s, at a tick of 0.25 s.
-FACTS_LATE_S = 5
 
 
 async def run_sfu(config: Config, stop: asyncio.Event) -> None:
@@ -26,7 +24,7 @@ async def run_sfu(config: Config, stop: asyncio.Event) -> None:
         LogError: the local log cannot be opened.
     """
     log = Log(config.sfu_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
-    usage = UsageLog(log, SFU, time.time, late_s=FACTS_LATE_S)
+    usage = UsageLog(log, SFU, time.time)
     server = SfuServer(
         config.media.host,
         config.media.port,
@@ -34,6 +32,7 @@ async def run_sfu(config: Config, stop: asyncio.Event) -> None:
         str(config.control_path),
         MediaJournal(usage),
     )
+    usage.settled_ms = server.conference.settled_ms
     try:
         await server.start()
         async with background(sync=keep_synced(log), checkpoint=every(HEARTBEAT_S, usage.write)):

@@ -73,16 +73,18 @@ class Count(NamedTuple):
 class UsageLog:
     """Counters of one process and the log they are written to.
 
-    What happened is told to `write` at most `late_s` seconds later: a stretch of time is told when
-    it ends or at a checkpoint. So much less than the present is what a record may claim to know;
-    a statement would otherwise be called complete and still change.
+    A stretch of time is told to `write` when it ends or at a checkpoint, `late_s` seconds late at
+    most. A record may claim to know only what was told before; a statement would otherwise be
+    called complete and still change.
     """
 
     def __init__(self, log: Log, node: str, clock: Callable[[], float], *, late_s: int = 0) -> None:
         self._log = log
         self._clock = clock
         self._node = node
-        self._late_s = late_s
+        # Up to when all is told, given the present, both in UTC milliseconds; whoever tells may
+        # replace this by what it knows exactly.
+        self.settled_ms: Callable[[int], int] = lambda utc_ms: utc_ms - late_s * 1000
         self._counters = Counters(node, secrets.token_hex(8))
         self._prune_at_s = 0
         self.failures = 0
@@ -96,12 +98,12 @@ class UsageLog:
         Raises:
             LogError: the log could not be written.
         """
-        now_s = int(self._clock())
+        utc_ms = int(self._clock() * 1000)
         for count in counts:
             self._counters.add(*count)
         rows = self._counters.drain()
         try:
-            usage = usage_record(self._node, now_s - self._late_s, rows)
+            usage = usage_record(self._node, self.settled_ms(utc_ms) // 1000, rows)
             self._log.append([*records, usage])
         except BaseException as error:
             self._counters.undrain(rows)
@@ -111,7 +113,7 @@ class UsageLog:
             self.failing = str(error) or type(error).__name__
             raise
         self.failing = None
-        self._prune(now_s)
+        self._prune(utc_ms // 1000)
 
     def _prune(self, now_s: int) -> None:
         # A clock that was set back is not waited for.

@@ -125,6 +125,13 @@ def test_a_record_claims_to_know_only_what_has_been_told(log):
     assert usage_of(record) == (AT_MS // 1000 - 8, [])
 
 
+def test_a_record_claims_what_those_who_tell_say_is_settled(log, usage):
+    usage.settled_ms = lambda utc_ms: utc_ms - 2_500
+    usage.write()
+    [(_, record)] = read(log.directory)
+    assert usage_of(record) == ((AT_MS - 2_500) // 1000, [])
+
+
 def test_totals_are_forgotten_also_after_the_clock_was_set_back(log):
     """Nothing was forgotten until the clock came back to where it had been."""
     now_s = AT_MS // 1000 + 86_400
