@@ -219,7 +219,20 @@ class Visitor:
             lambda: f"{self.name} decodes {users}; grew {progress}; {self.complaints}",
         )
 
+    async def say(self, text: str) -> None:
+        """Type a text and send it with Enter."""
+        await self.page.fill("#body", text)
+        await self.page.press("#body", "Enter")
+
+    async def shown(self) -> list[str]:
+        """Return the texts of the conversation as the page shows them."""
+        return await self.page.locator("#messages li .text").all_inner_texts()
+
     async def leave(self) -> None:
+        """Press the button that leaves the room."""
+        await self.page.click("#leave")
+
+    async def close(self) -> None:
         """Close the page as a person closes a tab."""
         await self.context.close()
 

@@ -11,6 +11,7 @@ import aiohttp
 import av
 from aiortc import (
     MediaStreamTrack,
+    RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
     RTCSessionDescription,
@@ -106,7 +107,9 @@ class Peer:
         self.etag: str | None = None
         self.connected_at: float | None = None
         self._http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"})
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        # Otherwise aiortc leaves a second m-line of a kind on a transport that it throws away.
+        bundle = RTCBundlePolicy.MAX_BUNDLE
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=bundle))
         self._listen_tasks: list[asyncio.Task[None]] = []  # each ends with its track
 
     async def publish(self, path: str, *tracks: MediaStreamTrack) -> None:
