@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -78,7 +78,7 @@ class BusListener(Protocol):
 
         Raises:
             FactsRefused: nothing is stored, acknowledged or delivered. A bus whose only store
-                is the facts log takes the batch back.
+                is the facts log takes the batch back. After anything else all is stored.
         """
 
     def refused(self, drafts: Sequence[Draft], refusal: FactsRefused) -> None:
@@ -142,6 +142,15 @@ class Retention:
 _SWEEP_ROOMS = 2000
 
 
+class _Place(NamedTuple):
+    """What a key was given, and when by the monotonic clock: the wall clock may be set."""
+
+    offset: int
+    message_id: str
+    at_ms: int
+    given_at: float
+
+
 class _Head:
     """A room as the bus knows it."""
 
@@ -154,8 +163,8 @@ class _Head:
         self.stored_offset = offset
         self.touched_at = now
         self.history: History | None = None
-        # (user, key) -> (offset, message id, at_ms), oldest first.
-        self.keys: OrderedDict[tuple[str, str], tuple[int, str, int]] | None = None
+        # By user and key, oldest first.
+        self.keys: OrderedDict[tuple[str, str], _Place] | None = None
 
 
 def _random_epoch() -> str:
@@ -214,17 +223,21 @@ class LocalBus:
         assert self._listener is not None, "listen() comes first"
         # 1. Give places. A crash from here to the end of 2 loses what nobody was promised.
         publications, receipts = self._order(drafts)
+        stored = True
         try:
             # 2. Store, then acknowledge and deliver.
             self._listener.ordered(publications, receipts)
         except FactsRefused as refusal:
             # 3. Nothing has happened.
+            stored = False
             self._take_back(publications)
             self._listener.refused(drafts, refusal)
-            return
-        # 4. Keep for recovery. In a crash before this, the log has them.
-        for publication in publications:
-            self._keep(publication.message.room, publication.message.offset, publication.packed)
+        finally:
+            # 4. Keep for recovery, also what could not be delivered: the log has it. In a crash
+            # before this, a restart takes it from there.
+            for publication in publications if stored else ():
+                message = publication.message
+                self._keep(message.room, message.offset, publication.packed)
 
     def read(
         self, room: str, since: Since | None, history: int, answer: Callable[[Page | None], None]
@@ -238,11 +251,10 @@ class LocalBus:
         answer(_page(head, since, history))
 
     def sweep(self, now: float) -> None:
-        expired_ms = self._expired_ms()
         for room in list(islice(self._sweepable, _SWEEP_ROOMS)):
             del self._sweepable[room]
             head = self._heads[room]
-            _drop_keys(head, expired_ms)
+            _drop_keys(head, now - self._retention.key_s)
             idle = room not in self._subscribed and now - head.touched_at >= self._retention.hot_s
             # Without a message nobody holds an offset that could be contradicted.
             if idle and head.offset == 0:
@@ -253,11 +265,11 @@ class LocalBus:
 
     def restore(self, facts: Iterable[Fact]) -> None:
         """Go on from the facts of the log, oldest first; before anything is published."""
-        now = self._clock.monotonic()
-        expired_ms = self._expired_ms()
+        now, utc = self._clock.monotonic(), self._clock.time()
         for fact in facts:
             if type(fact) is MessageAccepted:
-                self._restore_message(fact, now, expired_ms)
+                # From the future when the clock was set back since: as if said now.
+                self._restore_message(fact, now, max(0.0, utc - fact.at_ms / 1000))
             elif type(fact) is RoomOpened:
                 self._restore_head(fact, now)
         self._shrink(now + self._retention.hot_s)
@@ -281,23 +293,21 @@ class LocalBus:
         self._listener.opened(RoomOpened(room, head.epoch))
         return head
 
-    def _expired_ms(self) -> int:
-        return int((self._clock.time() - self._retention.key_s) * 1000)
-
     def _order(self, drafts: Sequence[Draft]) -> tuple[list[Publication], list[Receipt]]:
-        at_ms = int(self._clock.time() * 1000)
+        now, at_ms = self._clock.monotonic(), int(self._clock.time() * 1000)
         publications: list[Publication] = []
         receipts: list[Receipt] = []
         for draft in drafts:
             head = self._heads[draft.room]
             first = head.keys.get((draft.user, draft.key)) if draft.key and head.keys else None
-            if first is None or at_ms - first[2] >= self._retention.key_s * 1000:
-                publication = _place(head, draft, at_ms)
+            if first is None or now - first.given_at >= self._retention.key_s:
+                publication = _publication(head, draft, at_ms)
                 publications.append(publication)
-                first = (head.offset, publication.message.id, at_ms)
+                first = _Place(head.offset, publication.message.id, at_ms, now)
                 if draft.key is not None:
+                    _remember_key(head, draft.user, draft.key, first)
                     self._sweepable[draft.room] = None
-            receipts.append(Receipt(draft, *first))
+            receipts.append(Receipt(draft, first.offset, first.message_id, first.at_ms))
         return publications, receipts
 
     def _take_back(self, publications: Sequence[Publication]) -> None:
@@ -330,7 +340,7 @@ class LocalBus:
                 self._history_bytes -= head.history.size_bytes
                 head.history = None
 
-    def _restore_message(self, fact: MessageAccepted, now: float, expired_ms: int) -> None:
+    def _restore_message(self, fact: MessageAccepted, now: float, age_s: float) -> None:
         self._restore_head(RoomOpened(fact.room, fact.epoch, fact.offset - 1), now)
         head = self._heads[fact.room]
         if fact.offset != head.offset + 1:
@@ -340,8 +350,9 @@ class LocalBus:
             fact.room, fact.offset, fact.id, fact.user, fact.name, fact.at_ms, fact.body
         )
         self._keep(fact.room, fact.offset, MSGPACK.encode(message))
-        if fact.key is not None and fact.at_ms > expired_ms:
-            _remember_key(head, fact.user, fact.key, (fact.offset, fact.id, fact.at_ms))
+        if fact.key is not None and age_s < self._retention.key_s:
+            place = _Place(fact.offset, fact.id, fact.at_ms, now - age_s)
+            _remember_key(head, fact.user, fact.key, place)
             self._sweepable[fact.room] = None
 
     def _restore_head(self, fact: RoomOpened, now: float) -> None:
@@ -354,31 +365,29 @@ class LocalBus:
         self._sweepable[fact.room] = None
 
 
-def _place(head: _Head, draft: Draft, at_ms: int) -> Publication:
+def _publication(head: _Head, draft: Draft, at_ms: int) -> Publication:
     head.offset += 1
     message_id = f"{head.epoch}-{head.offset}"
     message = Message(
         draft.room, head.offset, message_id, draft.user, draft.name, at_ms, draft.body
     )
-    if draft.key is not None:
-        _remember_key(head, draft.user, draft.key, (head.offset, message_id, at_ms))
     return Publication(head.epoch, draft.key, message, MSGPACK.encode(message))
 
 
-def _remember_key(head: _Head, user: str, key: str, place: tuple[int, str, int]) -> None:
+def _remember_key(head: _Head, user: str, key: str, place: _Place) -> None:
     if head.keys is None:
         head.keys = OrderedDict()
     head.keys[user, key] = place
     head.keys.move_to_end((user, key))
 
 
-def _drop_keys(head: _Head, expired_ms: int) -> None:
+def _drop_keys(head: _Head, expired_at: float) -> None:
     keys = head.keys
     if keys is None:
         return
     while keys:
         oldest = next(iter(keys))
-        if keys[oldest][2] > expired_ms:
+        if keys[oldest].given_at > expired_at:
             return
         del keys[oldest]
     head.keys = None

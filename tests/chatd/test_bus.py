@@ -21,6 +21,7 @@ class Listener:
         self.refusals = []
         self.facts = []
         self.refusal = None
+        self.fault = None
         self.while_storing = lambda: None
 
     def ordered(self, publications, receipts):
@@ -43,6 +44,8 @@ class Listener:
             )
             for p in publications
         ]
+        if self.fault is not None:
+            raise self.fault
 
     def refused(self, drafts, refusal):
         self.refusals += [(draft.request_id, refusal.retry_after_ms) for draft in drafts]
@@ -216,6 +219,33 @@ def test_expired_keys_are_forgotten_and_live_ones_kept(bus, clock):
     assert [r.offset for key in ("old", "new") for r in bus.say("c", key=key)] == [3, 2]
 
 
+def test_a_clock_that_is_set_forgets_no_key(bus, clock):
+    """Keys expired by the wall clock: set 6 minutes on between a message and its repeat, the
+    message was accepted, delivered and billed twice."""
+    (first,) = bus.say("a", key="k")
+    clock.utc += 400
+    bus.local.sweep(clock.now)
+    (again,) = bus.say("a", key="k")
+    assert (again.offset, again.at_ms) == (first.offset, first.at_ms)
+    assert len(bus.listener.publications) == 1
+    clock.utc -= 4000
+    clock.now += 300
+    assert bus.say("a", key="k")[0].offset == 2
+
+
+def test_what_cannot_be_delivered_is_kept_when_it_is_stored(bus):
+    """History and the heads of the next log segment stayed behind what was acknowledged, and
+    offsets were given twice once the older segment was gone."""
+    bus.page()
+    bus.listener.fault = RuntimeError("a bug of ours, after the commit")
+    with pytest.raises(RuntimeError):
+        bus.local.publish([bus.draft("a")])
+    bus.listener.fault = None
+    assert bus.bodies(Since("e1", 0)) == ["a"]
+    assert bus.local.heads() == [RoomOpened("r", "e1", 1)]
+    assert bus.say("b")[0].offset == 2
+
+
 def test_a_refused_batch_has_not_happened(bus):
     bus.say("a", key="k1")
     bus.listener.refusal = FactsRefused("full", retry_after_ms=777)
@@ -304,6 +334,15 @@ def test_a_restart_forgets_keys_that_have_expired(bus, clock):
     bus.say("a", key="k")
     clock.advance(301)
     assert restored(bus).say("b", key="k")[0].offset == 2
+
+
+def test_a_restart_takes_a_log_from_the_future_as_of_now(bus, clock):
+    bus.say("a", key="k")
+    clock.utc -= 3600
+    after = restored(bus)
+    assert after.say("b", key="k")[0].offset == 1
+    clock.advance(300)
+    assert after.say("b", key="k")[0].offset == 2
 
 
 def test_a_log_that_begins_with_heads_goes_on_from_them(bus):
