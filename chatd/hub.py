@@ -223,6 +223,10 @@ class Hub:
         """Whether `tick` has anything to do."""
         return bool(self._clients or self._rooms or self._owed)
 
+    def settled_ms(self, utc_ms: int) -> int:
+        """Return up to when everything is told that may be: later facts begin then or later."""
+        return min(self._timesheet.settled_ms(utc_ms), self._owed.settled_ms(utc_ms))
+
     def sessions(self) -> list[str]:
         """Return the ids of everyone connected."""
         return list(self._clients)

@@ -1,6 +1,7 @@
 """How long users were connected, as facts whose sum does not depend on how they are split."""
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from itertools import islice
 
 from chatd.facts import ConnectionTime
@@ -31,6 +32,9 @@ class Timesheet:
         self._checkpoint_s = checkpoint_s
         # Least recently checkpointed first.
         self._stretches: dict[str, _Stretch] = {}
+        # Beginnings by age, some of stretches that have ended: the wall clock may be set, so the
+        # least recently checkpointed need not be the first in UTC.
+        self._beginnings: list[tuple[int, str]] = []
 
     def opened(self, user: str, now: float, utc_ms: int) -> ConnectionTime | None:
         """Count one more connection of `user`; return the stretch this ends."""
@@ -38,6 +42,7 @@ class Timesheet:
         stretch = self._stretches.get(user)
         if stretch is None:
             stretch = self._stretches[user] = _Stretch(now, utc_ms)
+            heappush(self._beginnings, (utc_ms, user))
         stretch.connections += 1
         return ended
 
@@ -55,6 +60,7 @@ class Timesheet:
 
         Call it often enough that `limit` users a call covers everyone in `checkpoint_s`.
         """
+        self._forget_ended()
         due = list(islice(self._due(now), limit))
         return [fact for user in due if (fact := self._end(user, now, utc_ms)) is not None]
 
@@ -62,6 +68,11 @@ class Timesheet:
         """Return everyone's stretch up to now."""
         facts = [self._end(user, now, utc_ms) for user in list(self._stretches)]
         return [fact for fact in facts if fact is not None]
+
+    def settled_ms(self, utc_ms: int) -> int:
+        """Return the beginning of the oldest stretch, `utc_ms` when there is none."""
+        self._forget_ended()
+        return min(self._beginnings[0][0], utc_ms) if self._beginnings else utc_ms
 
     def __len__(self) -> int:
         return len(self._stretches)
@@ -82,6 +93,16 @@ class Timesheet:
         stretch.since_s += (end_ms - start_ms) / 1000
         stretch.since_ms = end_ms if abs(utc_ms - end_ms) <= _STEP_MS else utc_ms
         self._stretches[user] = self._stretches.pop(user)
+        heappush(self._beginnings, (stretch.since_ms, user))
         if end_ms == start_ms:
             return None
         return ConnectionTime(user, start_ms, end_ms, stretch.connections)
+
+    def _forget_ended(self) -> None:
+        beginnings = self._beginnings
+        while beginnings:
+            since_ms, user = beginnings[0]
+            stretch = self._stretches.get(user)
+            if stretch is not None and stretch.since_ms == since_ms:
+                return
+            heappop(beginnings)

@@ -373,6 +373,29 @@ def test_connection_time_is_checkpointed_while_open_and_complete_at_the_end(hous
     assert facts[-1].end_ms == start_ms + 15_250
 
 
+def test_settled_is_up_to_when_all_is_told(house):
+    """A statement said 8 s ago whatever was known, and too much while the log refused."""
+    utc_ms = int(house.clock.utc * 1000)
+    settled = house.hub.settled_ms
+    assert settled(utc_ms) == utc_ms
+    visitor = house.visitor("visitor", "r")
+    house.clock.advance(3)
+    assert settled(utc_ms + 3000) == utc_ms
+    house.facts.refusal = FactsRefused()
+    house.clock.advance(1)
+    house.hub.tick()
+    house.settle()
+    assert settled(utc_ms + 4000) == utc_ms
+    house.facts.refusal = None
+    house.clock.advance(2)
+    house.hub.tick()
+    house.settle()
+    assert settled(utc_ms + 6000) == utc_ms + 4000
+    house.hub.disconnected(visitor.client)
+    house.settle()
+    assert settled(utc_ms + 6000) == utc_ms + 6000
+
+
 def test_finish_keeps_the_time_of_those_still_connected(house):
     house.visitor("visitor")
     house.clock.advance(1.5)

@@ -48,6 +48,20 @@ def test_a_wall_clock_that_is_set_moves_time_but_makes_none():
     assert sheet.checkpoint_all(7.0, 3_707_000) == [ConnectionTime("u", 3_705_000, 3_707_000, 1)]
 
 
+def test_settled_is_the_beginning_of_the_oldest_stretch_also_when_the_clock_is_set():
+    sheet = Timesheet(checkpoint_s=4.0)
+    assert sheet.settled_ms(99_000) == 99_000
+    sheet.opened("u", 0.0, 100_000)
+    sheet.opened("v", 2.0, 52_000)  # set back by 50 s meanwhile
+    assert sheet.settled_ms(53_000) == 52_000
+    sheet.checkpoint(4.0, 54_000, limit=9)
+    assert sheet.settled_ms(55_000) == 52_000
+    sheet.closed("v", 5.0, 55_000)
+    assert sheet.settled_ms(55_000) == 54_000
+    sheet.closed("u", 6.0, 56_000)
+    assert sheet.settled_ms(56_000) == 56_000
+
+
 moves = st.lists(
     st.tuples(
         st.sampled_from(["open", "close", "checkpoint"]),
@@ -61,18 +75,23 @@ moves = st.lists(
 @given(moves, st.integers(0, 999))
 def test_however_it_is_split_the_seconds_are_those_of_each_connection(moves, start_ms):
     sheet = Timesheet(checkpoint_s=2.0)
-    utc_ms = 1_790_000_000_000 + start_ms
+    utc_ms = settled_ms = 1_790_000_000_000 + start_ms
     facts, expected, opened = [], Counter(), {"u": [], "v": []}
     for move, user, pause_ms in [*moves, *[("close", user, 10) for user in "uv" * 80]]:
         utc_ms += pause_ms
         now = utc_ms / 1000
+        told = []
         if move == "open":
-            facts.append(sheet.opened(user, now, utc_ms))
+            told = [sheet.opened(user, now, utc_ms)]
             opened[user].append(utc_ms)
         elif move == "close" and opened[user]:
-            facts.append(sheet.closed(user, now, utc_ms))
+            told = [sheet.closed(user, now, utc_ms)]
             expected[user] += utc_ms // 1000 - opened[user].pop() // 1000
         elif move == "checkpoint":
-            facts += sheet.checkpoint(now, utc_ms, limit=9)
-    assert seconds(filter(None, facts)) == expected
+            told = sheet.checkpoint(now, utc_ms, limit=9)
+        told = list(filter(None, told))
+        assert all(fact.start_ms >= settled_ms for fact in told)
+        facts += told
+        settled_ms = sheet.settled_ms(utc_ms)
+    assert seconds(facts) == expected
     assert len(sheet) == 0
