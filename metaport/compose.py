@@ -9,8 +9,9 @@ import asyncio
 import logging
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -34,12 +35,12 @@ from metaport.db.errors import DatabaseUnavailable
 from metaport.db.ledger import SqlLedger
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
-from metaport.media import MediaRelay, SfuAway, SfuLink
+from metaport.media import MediaRelay, Member, SfuAway, SfuLink
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, Tokens, signing_secret
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
-from metering.errors import LedgerUnavailable
+from metering.errors import LedgerUnavailable, PriceBookError
 from sfu.control import ControlClient, ControlError
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,6 @@ RENEW_S = 86_400.0
 TRIM_S = 5.0
 # A database that drops packets does not keep chat from starting.
 DATABASE_DEADLINE_S = 2.0
-# `chatd.timesheet` tells of a connection every 4 s, and of a crowd within 3.5 s more.
-FACTS_LATE_S = 8
 
 
 def identity_of(claims: Claims) -> Identity:
@@ -108,7 +107,6 @@ async def run_hub(config: Config, stop: asyncio.Event) -> None:
         OSError: the port cannot be bound.
         LogError: the local log cannot be opened or replayed.
         DatabaseError: its URL is unknown, or it belongs to a later version of this program.
-        PriceBookError: the price book cannot be opened.
     """
     log = Log(config.hub_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
     try:
@@ -138,18 +136,20 @@ class HubProcess:
         self._config = config
         self._log = log
         self._started_at = time.time()
-        self._usage = UsageLog(log, HUB, time.time, late_s=FACTS_LATE_S)
+        self._usage = UsageLog(log, HUB, time.time)
         self._lag = LoopLag(asyncio.get_running_loop())
         self._tokens = Tokens(signing_secret(config.token.secret, config.secrets_dir))
         self._shipper = Shipper(ledger, {HUB: log.directory, SFU: config.sfu_log})
-        self._reports = LedgerReports(ledger, price_book(config), config.usage.zone)
+        # Loaded once; one that is broken is tried again at the next question.
+        self._book = cache(lambda: price_book(config))
+        self._reports = LedgerReports(ledger, self._book, config.usage.zone)
         self._resources = MediaResources()
         self._client = ControlClient(config.control_path)
         self._link = SfuLink(self._client)
-        self._relay = MediaRelay(self._link, self._found, self._resources.end)
+        self._relay = MediaRelay(self._link, self._match, self._resources.end)
         self._client.on_event = self._relay.on_event
         self._client.on_connect = self._relay.on_connect
-        self._client.on_lost = self._sfu_lost
+        self._client.on_lost = self._relay.on_lost
         self._bus = self._restored_bus()
         self._hub = Hub(
             self._bus,
@@ -158,6 +158,7 @@ class HubProcess:
             media=self._relay,
             limits=chat_limits(config),
         )
+        self._usage.settled_ms = self._hub.settled_ms
         # A whole office behind one address comes back within seconds of a restart.
         self._handshakes = AddressLimit(200, 2_000)
         self._chat = ChatServer(self._hub, origins=config.http.origins, admit=self._admit)
@@ -230,15 +231,13 @@ class HubProcess:
         except (LedgerUnavailable, LogError, OSError) as error:
             logger.warning("usage stays in the local log until the next start: %s", error)
 
-    def _found(self, participant: str, room: str, user: str, name: str) -> None:
-        """Take in a WHIP or WHEP session that began before this process did."""
-        if participant not in self._resources:
-            presence = self._hub.attach(room, user, name)
-            self._resources.add(participant, user, presence)
-
-    def _sfu_lost(self) -> None:
-        self._relay.on_lost()
-        self._resources.clear()
+    def _match(self, members: Sequence[Member]) -> None:
+        """Make the WHIP and WHEP sessions those of the SFU; some began before this process did."""
+        self._resources.keep({member["participant"] for member in members})
+        for member in members:
+            if member["participant"] not in self._resources:
+                presence = self._hub.attach(member["room"], member["user"], member["name"])
+                self._resources.add(member["participant"], member["user"], presence)
 
     def _services(self) -> Services:
         config = self._config
@@ -277,6 +276,10 @@ class HubProcess:
             degraded["media"] = "no SFU is connected"
         if self._shipper.failing is not None:
             degraded["ledger"] = self._shipper.failing
+        try:
+            self._book()
+        except PriceBookError as error:
+            degraded["prices"] = str(error)
         required = {} if self._usage.failing is None else {"log": self._usage.failing}
         return Readiness(required, degraded)
 

@@ -24,7 +24,12 @@ def problems(config: Config) -> list[Problem]:
     """Return what would keep the server from starting, the data directory first."""
     found = list(data_problems(config))
     if not found:
-        found = [*http_problems(config), *media_problems(config), *certificate_problems(config)]
+        found = [
+            *http_problems(config),
+            *media_problems(config),
+            *certificate_problems(config),
+            *price_problems(config),
+        ]
     return found
 
 
@@ -83,6 +88,20 @@ def media_problems(config: Config) -> Iterator[Problem]:
                 probe.bind(address)
     except OSError as error:
         yield _refused(config, "media", error)
+
+
+def price_problems(config: Config) -> Iterator[Problem]:
+    """Read the price book of `usage.pricebook`."""
+    if config.usage.pricebook is None:
+        return
+    from metering.errors import PriceBookError  # noqa: PLC0415 - only who has one pays for it
+    from metering.pricebook import load_price_book  # noqa: PLC0415
+
+    try:
+        load_price_book(config.usage.pricebook)
+    except PriceBookError as error:
+        said = Say(f"단가표를 쓸 수 없습니다: {error}", f"not a usable price book: {error}")
+        yield Problem("usage.pricebook", said)
 
 
 def certificate_problems(config: Config) -> Iterator[Problem]:

@@ -8,8 +8,9 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -190,9 +191,9 @@ class Shipper:
 
 
 class LedgerReports:
-    """Priced questions to one ledger."""
+    """Priced questions to one ledger; a `book` that is broken fails the question, nothing else."""
 
-    def __init__(self, ledger: Ledger, book: PriceBook, zone: str) -> None:
+    def __init__(self, ledger: Ledger, book: Callable[[], PriceBook], zone: str) -> None:
         self._ledger = ledger
         self._book = book
         self._zone = zone
@@ -201,15 +202,19 @@ class LedgerReports:
         """Build the report of a month such as 2026-11.
 
         Raises:
-            PeriodError, PriceMissing, LedgerUnavailable
+            PeriodError, PriceBookError, PriceMissing, LedgerUnavailable
         """
-        return await build_report(self._ledger, self._book, month, self._zone, now)
+        return await build_report(self._ledger, self._book(), month, self._zone, now)
 
     async def visit(self, user: str, now: float) -> dict[str, Any]:
-        """Price what one user caused in the last 24 hours."""
+        """Price what one user caused in the last 24 hours.
+
+        Raises:
+            PriceBookError, PriceMissing, LedgerUnavailable
+        """
         at_s = int(now)
         cost = await cost_of(
-            self._ledger, self._book, user, at_s - VISIT_S, at_s + 1, zone=self._zone
+            self._ledger, self._book(), user, at_s - VISIT_S, at_s + 1, zone=self._zone
         )
         return cost.as_json()
 
@@ -230,7 +235,8 @@ async def print_report(config: Config, month: str, form: str, lang: str) -> int:
     try:
         engine = await open_engine(config.database_url)
         try:
-            reports = LedgerReports(SqlLedger(engine), price_book(config), config.usage.zone)
+            ledger, zone = SqlLedger(engine), config.usage.zone
+            reports = LedgerReports(ledger, partial(price_book, config), zone)
             report = await reports.month(month, now)
         finally:
             await engine.dispose()

@@ -8,6 +8,7 @@ from metaport.api.access import require
 from metaport.api.bodies import respond
 from metaport.api.problems import Problem, wants_korean
 from metaport.api.services import SERVICES
+from metering.errors import MeteringError
 from metering.report import RENDERERS
 from metering.report_html import STYLE_SOURCE
 
@@ -34,6 +35,8 @@ async def report(request: web.Request) -> web.Response:
         month = await services.reports.month(request.query.get("month", ""), now)
     except ValueError as error:
         raise Problem("bad-request", f"month: {error}") from None
+    except MeteringError as error:
+        raise Problem("usage-unavailable", str(error)) from None
     response = web.Response(
         text=RENDERERS[form](month, language), content_type=CONTENT_TYPES[form], charset="utf-8"
     )
@@ -50,5 +53,8 @@ async def visit(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     now = services.clock()
     claims = require(request, services.tokens, now)
-    answer: dict[str, Any] = await services.reports.visit(claims.user, now)
+    try:
+        answer: dict[str, Any] = await services.reports.visit(claims.user, now)
+    except MeteringError:
+        raise Problem("usage-unavailable") from None  # why is not the visitor's business
     return respond(answer)

@@ -5,16 +5,19 @@ import re
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
 from yarl import URL
 
+import metering
 from metaport import admin
 from metaport.compose import run_hub
 from metaport.config import Config
 from metaport.tokens import Tokens
 
+PRICES = Path(metering.__file__).with_name("pricebook.default.toml")
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
@@ -222,6 +225,26 @@ async def test_logins_are_throttled_by_address(hub):
     throttled = [wait for status, wait in answers if status == 429]
     assert len(throttled) >= 5
     assert all(int(wait) >= 1 for wait in throttled)
+
+
+async def test_a_price_book_broken_while_the_hub_was_away_does_not_keep_chat_away(config, tmp_path):
+    book = tmp_path / "prices.toml"
+    book.write_text("nonsense", encoding="utf-8")
+    broken = replace(config, usage=replace(config.usage, pricebook=book))
+    async with serving(broken) as session:
+        async with session.get("/readyz?verbose") as answer:
+            assert answer.status == 200
+            assert "prices.toml" in await answer.text()
+        asked = {"headers": bearer(roles=["operator"])}
+        async with session.get("/api/v1/usage/report?month=2026-11", **asked) as answer:
+            assert answer.status == 503
+            assert "prices.toml" in await answer.text()
+        async with session.get("/api/v1/usage/visit", **asked) as answer:
+            assert answer.status == 503
+            assert "prices.toml" not in await answer.text()
+        book.write_bytes(PRICES.read_bytes())
+        async with session.get("/api/v1/usage/report?month=2026-11", **asked) as answer:
+            assert answer.status == 200
 
 
 async def test_a_hub_starts_without_its_database_and_says_so(config):

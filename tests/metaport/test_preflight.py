@@ -94,6 +94,17 @@ def test_certificate_and_key_are_loaded_together(tmp_path: Path) -> None:
     assert sentence == f"http.key: cannot read {tmp_path}/none: No such file or directory"
 
 
+def test_the_price_book_is_read(tmp_path: Path) -> None:
+    """A broken one let the hub end with a traceback, again and again."""
+    book = tmp_path / "prices.toml"
+    book.write_text('currency = "KRW"\nvat_percent = nonsense\n', encoding="utf-8")
+    [sentence] = told(
+        preflight.price_problems(configuration(tmp_path, METAPORT_USAGE_PRICEBOOK=str(book)))
+    )
+    assert sentence.startswith(f"usage.pricebook: not a usable price book: {book}, line 2: ")
+    assert told(preflight.price_problems(configuration(tmp_path))) == []
+
+
 @pytest.mark.parametrize(
     ("process", "error", "sentence"),
     [

@@ -92,7 +92,7 @@ async def test_a_visit_and_its_month_are_priced_from_the_same_ledger(tmp_path, s
         talk(sfu, second, "host")
     await shipper.ship()
     shipper.close()
-    reports = LedgerReports(ledger, default_price_book(), "Asia/Seoul")
+    reports = LedgerReports(ledger, default_price_book, "Asia/Seoul")
     visit = await reports.visit("visitor", AT_MS / 1000 + 60)
     assert [(line["meter"], line["quantity"]) for line in visit["lines"]] == [
         ("voice.participant_seconds", 60)
