@@ -35,6 +35,7 @@ from chatd.wire import (
     Codec,
     Hello,
     Join,
+    MediaFrame,
     Send,
 )
 
@@ -144,6 +145,9 @@ class Session:
             self._check_send(frame, now)
         elif type(frame) is Join:
             self._check_join(frame, now)
+        elif type(frame) is MediaFrame and (fault := body_fault(frame.raw)) is not None:
+            # What goes on to the SFU is of the JSON data model too: any decoder there bears it.
+            raise Refused(BAD_REQUEST, fault, id=frame.id)
         return frame
 
     def receive_ping(self, now: float) -> float:

@@ -173,6 +173,22 @@ def test_a_bad_body_is_refused_with_its_id(talk, body):
     assert (refused.refusal, refused.id) == (BAD_BODY, 9)
 
 
+@pytest.mark.parametrize("depth", [33, 3_000, 15_000])
+@pytest.mark.parametrize(
+    ("head", "refusal"),
+    [
+        (b'{"t":"send","id":7,"room":"r","body":', BAD_BODY),
+        (b'{"t":"media.join","id":7,"room":"r","x":', BAD_REQUEST),
+    ],
+)
+def test_hostile_depth_is_refused_however_much_the_decoder_bears(talk, head, refusal, depth):
+    """Python 3.13's decoders bear ten times the depth that 3.11's did."""
+    nested = b'{"in":' * depth + b"1" + b"}" * depth
+    with pytest.raises(Refused) as caught:
+        talk.say_bytes(head + nested + b"}")
+    assert (caught.value.refusal, caught.value.id) == (refusal, 7)
+
+
 def test_a_body_is_measured_in_utf_8(talk):
     limit = Limits().body_bytes
     talk.say(t="send", id=1, room="r", body="한" * (limit // 3))

@@ -34,13 +34,6 @@ def refusal_of(codec, payload):
     return caught.value.refusal, caught.value.id
 
 
-def nested(depth):
-    value = "core"
-    for _ in range(depth):
-        value = {"in": value}
-    return value
-
-
 @pytest.mark.parametrize(
     ("frame", "typed"),
     [
@@ -95,31 +88,12 @@ def test_client_frames_decode(codec, frame, typed):
         ({"t": "join", "id": 7, "room": "r", "since": 3}, BAD_REQUEST, 7),
         ({"t": "send", "id": 7, "body": "no room"}, BAD_REQUEST, 7),
         ({"t": "send", "id": 7, "room": "r", "body": "x", "key": 3}, BAD_REQUEST, 7),
-        ({"t": "send", "id": 7, "room": "r", "body": nested(3000)}, BAD_BODY, 7),
         ({"t": "media.join", "id": 7}, BAD_REQUEST, 7),
         ({"t": "media.join", "room": "r"}, BAD_REQUEST, None),
-        ({"t": "media.join", "id": 7, "room": "r", "x": nested(3000)}, BAD_REQUEST, 7),
     ],
 )
 def test_misfits_are_refused_with_their_id(codec, frame, refusal, request_id):
-    assert refusal_of(codec, deep_packed(codec, frame)) == (refusal, request_id)
-
-
-def deep_packed(codec, frame):
-    """Pack without recursion: the packers refuse what an attacker would send."""
-    parts = []
-    for name, nest in frame.items():
-        depth, value = 0, nest
-        while isinstance(value, dict) and set(value) == {"in"}:
-            depth, value = depth + 1, value["in"]
-        if codec is MSGPACK:
-            parts.append(msgpack.packb(name) + b"\x81\xa2in" * depth + msgpack.packb(value))
-        else:
-            inner = json.dumps(value)
-            parts.append(json.dumps(name) + ":" + '{"in":' * depth + inner + "}" * depth)
-    if codec is MSGPACK:
-        return bytes((0x80 | len(parts),)) + b"".join(parts)
-    return ("{" + ",".join(parts) + "}").encode()
+    assert refusal_of(codec, packed(codec, frame)) == (refusal, request_id)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x93\x01\x02\x03", b"\x80\x00", b"\x2a"])
