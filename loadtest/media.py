@@ -24,6 +24,7 @@ from loadtest.transport import Transport, arrival_ns
 
 RECEIVERS = (1, 40)
 RUN_S = 10.0
+IDLE_S = 5.0
 WARM_UP_S = 2.0
 CONSENT_S = 4.0
 READS_AT_ONCE = 64
@@ -150,19 +151,24 @@ class Run:
 
 async def measure(target: Target, figures: Figures) -> None:
     """Measure once: one repeat of every figure."""
+    before, began = target.cpu_seconds("sfu"), time.monotonic()
+    await asyncio.sleep(IDLE_S)
+    after, seconds = target.cpu_seconds("sfu"), time.monotonic() - began
+    if before is not None and after is not None:
+        figures.add("SFU CPU", "nobody there", "% of a core", (after - before) / seconds * 100)
     for flow in (OPUS, VP8):
-        direct = await asyncio.to_thread(straight, flow)
+        direct = await asyncio.to_thread(straight, flow, RUN_S / 2)
         axis = f"{_named(flow)}, no server between"
         figures.add("delay p50", axis, "ms", percentile(direct, 50))
         for receivers in RECEIVERS:
             await _through_server(target, figures, flow, receivers, percentile(direct, 50))
 
 
-def straight(flow: Flow) -> list[float]:
-    """Return the delays of the same packets from socket to socket."""
+def straight(flow: Flow, seconds: float) -> list[float]:
+    """Return the delays in ms of the same packets from socket to socket."""
     sender, receiver = _pair()
     run = Run(Source(flow, "0", 1), sender, [receiver])
-    run.turn(RUN_S / 2, counting=True)
+    run.turn(seconds, counting=True)
     sender.socket.close()
     receiver.socket.close()
     return run.arrivals.delays_ms
@@ -197,14 +203,14 @@ async def _through_server(
     axis = f"{_named(flow)}, 1 → {receivers}"
     delays = arrivals.delays_ms
     figures.add("added delay p50", axis, "ms", percentile(delays, 50) - direct_p50_ms)
-    figures.add("delay p50", axis, "ms", percentile(delays, 50))
     figures.add("delay p99", axis, "ms", percentile(delays, 99))
-    figures.add("forwarded", axis, "packets/s", arrivals.packets / seconds)
     figures.add("lost", axis, "packets", run.sent * receivers - arrivals.packets)
-    if cpu_before is not None and cpu_after is not None:
+    # With one receiver the figure would tell what the process does anyway, not what a packet costs.
+    if cpu_before is not None and cpu_after is not None and receivers > 1:
         used = cpu_after - cpu_before
-        figures.add("SFU CPU a forwarded packet", axis, "µs", used / arrivals.packets * 1e6)
+        figures.add("forwarded", axis, "packets/s", arrivals.packets / seconds)
         figures.add("SFU CPU", axis, "% of a core", used / seconds * 100)
+        figures.add("SFU CPU a forwarded packet", axis, "µs", used / arrivals.packets * 1e6)
 
 
 def _named(flow: Flow) -> str:
