@@ -15,14 +15,15 @@ class Counters:
     def __init__(self, node: str, boot: str) -> None:
         self.node = node
         self.boot = boot
-        self._totals: dict[tuple[str, str, Subject, int], int] = {}
+        # By window, so that forgetting one takes no look at the others.
+        self._totals: dict[int, dict[tuple[str, str, Subject, int], int]] = {}
         self._changed: set[tuple[str, str, Subject, int]] = set()
         self._border_s = 0  # of the last prune
         self._pruned_before_s = 0  # the furthest border ever
         self._prunes = 0
 
     def __len__(self) -> int:
-        return len(self._totals)
+        return sum(map(len, self._totals.values()))
 
     def add(self, meter: str, subject: Subject, at_s: int, quantity: int = 1) -> None:
         """Count `quantity` (not negative) of `meter` in the window that holds `at_s`."""
@@ -43,7 +44,10 @@ class Counters:
 
     def _add(self, meter: str, subject: Subject, start_s: int, quantity: int) -> None:
         key = self._key(meter, subject, start_s)
-        self._totals[key] = self._totals.get(key, 0) + quantity
+        totals = self._totals.get(start_s)
+        if totals is None:
+            totals = self._totals[start_s] = {}
+        totals[key] = totals.get(key, 0) + quantity
         self._changed.add(key)
 
     def _key(self, meter: str, subject: Subject, start_s: int) -> tuple[str, str, Subject, int]:
@@ -56,7 +60,7 @@ class Counters:
     def drain(self) -> list[UsageRow]:
         """Return the totals that changed since the last drain, as rows."""
         rows = [
-            UsageRow(self.node, boot, meter, subject, start_s, self._totals[key])
+            UsageRow(self.node, boot, meter, subject, start_s, self._totals[start_s][key])
             for key in self._changed
             for boot, meter, subject, start_s in (key,)
         ]
@@ -66,9 +70,10 @@ class Counters:
     def undrain(self, rows: list[UsageRow]) -> None:
         """Take back rows that `drain` returned and that could not be written down."""
         self._changed.update(
-            (row.boot, row.meter, row.subject, row.window_start_s)
+            key
             for row in rows
-            if (row.boot, row.meter, row.subject, row.window_start_s) in self._totals
+            for key in ((row.boot, row.meter, row.subject, row.window_start_s),)
+            if key in self._totals.get(row.window_start_s, ())
         )
 
     def retract(self, meter: str, subject: Subject, at_s: int, quantity: int = 1) -> None:
@@ -78,13 +83,15 @@ class Counters:
         """
         if quantity == 0:
             return
-        key = self._key(meter, subject, window_start(at_s))
-        left = self._totals.get(key, 0) - quantity
+        start_s = window_start(at_s)
+        key = self._key(meter, subject, start_s)
+        totals = self._totals.get(start_s, {})
+        left = totals.get(key, 0) - quantity
         if left < 0:
             raise ValueError(f"{quantity} of {meter} were never counted")
-        self._totals[key] = left
+        totals[key] = left
         if left == 0:
-            del self._totals[key]
+            del totals[key]
             self._changed.discard(key)
 
     def prune(self, before_s: int) -> None:
@@ -97,13 +104,11 @@ class Counters:
         border_s = window_start(before_s)
         if border_s == self._border_s:
             return
-        forgotten = [
-            key
-            for key in self._totals
-            if key[3] + WINDOW_S <= border_s and key not in self._changed
-        ]
-        for key in forgotten:
-            del self._totals[key]
+        for start_s in [start_s for start_s in self._totals if start_s + WINDOW_S <= border_s]:
+            totals = self._totals.pop(start_s)
+            undrained = {key: totals[key] for key in self._changed if key[3] == start_s}
+            if undrained:
+                self._totals[start_s] = undrained
         self._border_s = border_s
         self._pruned_before_s = max(self._pruned_before_s, border_s)
         self._prunes += 1
