@@ -1,5 +1,6 @@
 """The WHIP and WHEP sessions of a hub process: whose they are, and where they are present."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,7 +53,7 @@ class MediaResources:
         if resource is not None:
             resource.presence.detach()
 
-    def clear(self) -> None:
-        """Take all out: the SFU that held them is gone."""
-        for participant in list(self._live):
+    def keep(self, participants: Container[str]) -> None:
+        """Take all but these out of their rooms: the SFU has the others no longer."""
+        for participant in [known for known in self._live if known not in participants]:
             self.end(participant)
