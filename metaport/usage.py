@@ -20,7 +20,7 @@ from metaport.db.engine import open_engine
 from metaport.db.errors import DatabaseError
 from metaport.db.ledger import SqlLedger
 from metaport.language import Say
-from metaport.log import Follower, LogError, trim
+from metaport.log import Follower, LogError, LogTrimmed, trim
 from metaport.usage_log import usage_of
 from metering.errors import LedgerUnavailable, MeteringError
 from metering.events import Checkpoint, UsageRow
@@ -103,6 +103,13 @@ class Shipper:
     async def _ship_or_forget(self, reader: str, failures: list[Exception]) -> int:
         try:
             return await self._ship_some(reader)
+        except LogTrimmed as error:
+            # A ledger restored from a backup: what was trimmed meanwhile stands nowhere, and to
+            # wait for it would lose the rest as well.
+            logger.error("usage is lost, restore a later backup: %s", error)
+            self._forget(reader)
+            self._followers[reader] = Follower(self._logs[reader], error.oldest)
+            return RECORDS_A_TRANSACTION  # its turn is not over
         except Exception as error:
             self._forget(reader)
             failures.append(error)

@@ -190,6 +190,28 @@ async def test_a_damaged_log_does_not_keep_the_other_one_waiting(tmp_path, sfu):
     shipper.close()
 
 
+async def test_a_ledger_restored_from_a_backup_gets_what_is_left(tmp_path, sfu, caplog):
+    """Its position had been trimmed, and nothing was shipped ever again."""
+    ledger = MemoryLedger()
+    shipper = Shipper(ledger, {"sfu": tmp_path / "sfu"})
+    talk(sfu, 0)
+    await shipper.ship()
+    backup = dict(ledger._checkpoints)
+    for second in range(1, 200):
+        talk(sfu, second)
+    await shipper.ship()
+    shipper.trim({})
+    shipper.close()
+    ledger._checkpoints = backup
+    talk(sfu, 200)
+    again = Shipper(ledger, {"sfu": tmp_path / "sfu"})
+    await again.ship()
+    assert "usage is lost" in caplog.text
+    assert await voice(ledger) == 201  # totals are cumulative: the last one says it all
+    assert again.lag_bytes() == {"sfu": 0}
+    again.close()
+
+
 async def test_the_time_of_figures_does_not_move_while_the_ledger_is_away(tmp_path):
     now = AT_MS / 1000
     log = Log(tmp_path / "sfu")
