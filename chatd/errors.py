@@ -80,6 +80,9 @@ BODY_TOO_BIG = Refusal(108, "body_too_big", "The body is over limits.body_bytes.
 RATE_LIMITED = Refusal(109, "rate_limited", "Too fast; try again after the delay.")
 STORAGE_FULL = Refusal(110, "storage_full", "Not stored; try again after the delay.")
 NO_MEDIA = Refusal(111, "no_media", "Voice and video are not available; try again later.")
+TOKEN_REFUSED = Refusal(
+    112, "token_refused", "Not a good token of the same user; the one before stays in force."
+)
 BAD_FRAME = Refusal(
     150, "bad_frame", "The bytes are not a frame of this subprotocol.", BAD_FRAME_CLOSE
 )
@@ -112,6 +115,7 @@ REFUSALS = (
     RATE_LIMITED,
     STORAGE_FULL,
     NO_MEDIA,
+    TOKEN_REFUSED,
     BAD_FRAME,
     HELLO_EXPECTED,
     HELLO_LATE,

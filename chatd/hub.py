@@ -55,6 +55,8 @@ from chatd.wire import (
     Ping,
     Pong,
     Presence,
+    Refresh,
+    Refreshed,
     Send,
     Sent,
     User,
@@ -124,6 +126,7 @@ class Hub:
             Send: self._send,
             Leave: self._leave,
             Ping: self._pong,
+            Refresh: self._refresh,
             MediaFrame: self._carry,
         }
         bus.listen(self)
@@ -316,6 +319,7 @@ class Hub:
                 client.session,
                 limits.ping_s,
                 limits.told(),
+                identity.expires_in(self.clock.time()),
             ),
         )
 
@@ -404,6 +408,11 @@ class Hub:
 
     def _pong(self, client: Client, ping: Ping) -> None:
         self._delivery.reply(client, Pong(ping.id))
+
+    def _refresh(self, client: Client, refresh: Refresh) -> None:
+        # Rooms already joined stay joined: a grant is looked at when a room is entered.
+        expires_in = client.identity.expires_in(self.clock.time())
+        self._delivery.reply(client, Refreshed(refresh.id, expires_in))
 
     def _carry(self, client: Client, frame: MediaFrame) -> None:
         if self._media is None:

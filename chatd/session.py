@@ -7,6 +7,7 @@ comes as `Refused`: answer with its `error` frame and close when its refusal say
 import re
 import unicodedata
 from fnmatch import fnmatchcase
+from math import isinf
 from typing import NamedTuple, Protocol
 
 from chatd.body import body_bytes, body_fault
@@ -23,6 +24,7 @@ from chatd.errors import (
     SILENT,
     TOKEN_EXPIRED,
     TOKEN_LAPSED,
+    TOKEN_REFUSED,
     UNSUPPORTED_VERSION,
     BadToken,
     Refused,
@@ -36,6 +38,7 @@ from chatd.wire import (
     Hello,
     Join,
     MediaFrame,
+    Refresh,
     Send,
 )
 
@@ -61,6 +64,10 @@ class Identity(NamedTuple):
         if self.rooms is None:
             return True
         return any(fnmatchcase(room, pattern) for pattern in self.rooms)
+
+    def expires_in(self, utc: float) -> int | None:
+        """Return the whole seconds left, None when it never runs out."""
+        return None if isinf(self.expires_at) else max(0, int(self.expires_at - utc))
 
 
 class Authenticator(Protocol):
@@ -126,8 +133,8 @@ class Session:
     ) -> ClientFrame:
         """Return the frame in `payload` when this client may send it now.
 
-        A `Hello` comes back once, with `identity` set. `now` is monotonic, `utc` is not; both
-        in seconds.
+        A `Hello` comes back once, with `identity` set; a `Refresh` with the new one. `now` is
+        monotonic, `utc` is not; both in seconds.
 
         Raises:
             Refused: see `chatd.errors`.
@@ -145,6 +152,8 @@ class Session:
             self._check_send(frame, now)
         elif type(frame) is Join:
             self._check_join(frame, now)
+        elif type(frame) is Refresh:
+            self._refresh(frame, now, utc, authenticator)
         elif type(frame) is MediaFrame and (fault := body_fault(frame.raw)) is not None:
             # What goes on to the SFU is of the JSON data model too: any decoder there bears it.
             raise Refused(BAD_REQUEST, fault, id=frame.id)
@@ -197,10 +206,24 @@ class Session:
             raise Refused(HELLO_EXPECTED, id=getattr(frame, "id", None))
         if frame.v != WIRE_VERSION:
             raise Refused(UNSUPPORTED_VERSION)
-        self.identity = _identify(frame.token, utc, authenticator)
-        self._lapses_at = now + (self.identity.expires_at - utc)
+        self._go_on_as(_identify(frame.token, utc, authenticator), now, utc)
         self._ping_at = now + self.limits.ping_s
         return frame
+
+    def _refresh(
+        self, frame: Refresh, now: float, utc: float, authenticator: Authenticator
+    ) -> None:
+        try:
+            identity = _identify(frame.token, utc, authenticator)
+        except Refused as refused:
+            raise Refused(TOKEN_REFUSED, refused.message, id=frame.id) from None
+        if self.identity is not None and identity.user_id != self.identity.user_id:
+            raise Refused(TOKEN_REFUSED, "The token is another user's.", id=frame.id)
+        self._go_on_as(identity, now, utc)
+
+    def _go_on_as(self, identity: Identity, now: float, utc: float) -> None:
+        self.identity = identity
+        self._lapses_at = now + (identity.expires_at - utc)
 
     def _check_send(self, frame: Send, now: float) -> None:
         wait_s = self._sends.take(now)

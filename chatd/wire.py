@@ -75,6 +75,13 @@ class Ping(_FromClient, frozen=True):
     id: Id | None = None
 
 
+class Refresh(_FromClient, frozen=True):
+    """Go on with a new token of the same user."""
+
+    id: Id
+    token: str
+
+
 class MediaFrame(msgspec.Struct, frozen=True):
     """A `media.*` frame: `raw` is all of it, and chatd does not know its insides."""
 
@@ -84,15 +91,16 @@ class MediaFrame(msgspec.Struct, frozen=True):
     raw: dict[str, Any]
 
 
-ClientFrame = Hello | Join | Send | Leave | Ping | MediaFrame
+_TYPED = Hello | Join | Send | Leave | Ping | Refresh
 
-_TYPED = Hello | Join | Send | Leave | Ping
+ClientFrame = _TYPED | MediaFrame
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "hello": Hello,
     "join": Join,
     "send": Send,
     "leave": Leave,
     "ping": Ping,
+    "refresh": Refresh,
 }
 
 
@@ -117,12 +125,13 @@ class User(msgspec.Struct, frozen=True, gc=False):
 
 
 class Welcome(_FromServer, frozen=True):
-    """The answer to `hello`."""
+    """The answer to `hello`; `expires_in` is None for a token that never runs out."""
 
     user: User
     session: str
     ping_s: float
     limits: dict[str, int | float]
+    expires_in: int | None = None
 
 
 class Joined(_FromServer, frozen=True):
@@ -186,6 +195,13 @@ class Pong(_FromServer, frozen=True):
     """The answer to `ping`."""
 
     id: int | None = None
+
+
+class Refreshed(_FromServer, frozen=True):
+    """The answer to `refresh`; `expires_in` as in `welcome`."""
+
+    id: int
+    expires_in: int | None = None
 
 
 class Error(_FromServer, frozen=True):

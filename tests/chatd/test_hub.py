@@ -196,6 +196,26 @@ def test_a_grant_is_checked(house):
     assert visitor.ask(t="join", room="lobby/1")["t"] == "joined"
 
 
+def test_a_refreshed_connection_goes_on(house, clock):
+    for token, lasts_s in (("brief", 60), ("renewed", 600)):
+        identity = Identity("brief", "Brief", expires_at=house.clock.time() + lasts_s)
+        house.tokens.identities[token] = identity
+    visitor = house.visitor("brief", "r")
+    house.clock.advance(59)
+    assert visitor.ask(t="refresh", token="renewed") == {
+        "t": "refreshed",
+        "id": 1,
+        "expires_in": 541,
+    }
+    house.clock.advance(1)
+    visitor.client.state.heard(house.clock.now)
+    house.hub.handle_timeout(visitor.client)
+    assert visitor.pipe.closed is None
+    assert visitor.ask(t="send", room="r", body="still here")["offset"] == 1
+    assert visitor.ask(t="refresh", token="forged")["reason"] == "token_refused"
+    assert visitor.pipe.closed is None
+
+
 def test_rooms_of_a_connection_are_bounded(build):
     house = build(limits=Limits(rooms=2))
     visitor = house.visitor("visitor", "a", "b")
@@ -673,9 +693,9 @@ def studio(build, sfu):
 
 async def test_media_frames_are_carried_whole_and_answered_with_their_id(studio, sfu):
     visitor = studio.visitor("visitor", "r")
-    visitor.say(t="media.join", id=5, room="r", resume={"x": b"bytes"})
+    visitor.say(t="media.join", id=5, room="r", resume={"x": [1.5, "글"]})
     assert await carried(visitor) == [{"t": "media.joined", "room": "r", "id": 5}]
-    frame = {"t": "media.join", "id": 5, "room": "r", "resume": {"x": b"bytes"}}
+    frame = {"t": "media.join", "id": 5, "room": "r", "resume": {"x": [1.5, "글"]}}
     assert sfu.asked == [(visitor.client.session, "visitor", frame)]
 
 

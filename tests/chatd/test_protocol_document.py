@@ -24,7 +24,7 @@ SECTIONS = {
 }
 WITH_EXAMPLES = [title for title, examples in SECTIONS.items() if examples]
 # Who says hello in the examples themselves.
-UNGREETED = {"Connecting": {"visitor"}, "Errors": {"forger", "stranger"}}
+UNGREETED = {"Connecting": {"visitor", "resident"}, "Errors": {"forger", "stranger"}}
 
 
 class Stage:
@@ -39,7 +39,11 @@ class Stage:
             limits=limits,
             new_session=lambda: f"s{next(sessions)}",
         )
-        self.house.tokens.identities["pupil"] = Identity("pupil", "Pupil", rooms=("class/*",))
+        identities = self.house.tokens.identities
+        for token, lasts_s in (("resident", 3600), ("resident, renewed", 7200)):
+            expires_at = clock.time() + lasts_s
+            identities[token] = Identity("resident", "Resident", expires_at=expires_at)
+        identities["pupil"] = Identity("pupil", "Pupil", rooms=("class/*",))
         self.codec = codec
         self.ungreeted = UNGREETED.get(title, set())
         self.people = {}
@@ -91,8 +95,9 @@ def test_every_example_is_found():
 def test_every_type_of_frame_has_an_example():
     shown = {json.loads(e["json"]).get("t") for found in SECTIONS.values() for e in found}
     assert shown >= {
-        *("hello", "join", "send", "leave", "ping"),
-        *("welcome", "joined", "sent", "left", "message", "presence", "pong", "error"),
+        *("hello", "join", "send", "leave", "ping", "refresh"),
+        *("welcome", "joined", "sent", "left", "message", "presence", "pong", "refreshed"),
+        "error",
     }
 
 

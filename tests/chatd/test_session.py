@@ -20,6 +20,7 @@ from chatd.errors import (
     SILENT,
     TOKEN_EXPIRED,
     TOKEN_LAPSED,
+    TOKEN_REFUSED,
     UNSUPPORTED_VERSION,
     BadToken,
     Refused,
@@ -40,6 +41,8 @@ class Tokens:
             raise TokenExpired
         if token == "brief":
             return Identity("brief", "Brief", expires_at=UTC + 60)
+        if token == "brief, renewed":
+            return Identity("brief", "Brief", rooms=("hall",), expires_at=UTC + 600)
         if token == "late":
             return Identity("late", "Late", expires_at=UTC)
         if token == "lobby":
@@ -258,6 +261,39 @@ def test_any_byte_is_a_sign_of_life(talk):
     for now in range(125, 1000, 25):
         assert talk.session.handle_timeout(float(now))
         talk.session.heard(float(now))
+
+
+def test_a_refresh_extends_the_life_and_its_grants_are_for_later_joins():
+    talk = Talk()
+    talk.say(t="hello", token="brief", v=1)
+    talk.now += 50
+    assert talk.session.identity.expires_in(UTC + 50) == 10
+    talk.say(t="join", id=1, room="lobby")
+    talk.say(t="refresh", id=2, token="brief, renewed")
+    assert talk.session.identity.expires_in(UTC + 50) == 550
+    assert talk.refused(t="join", id=3, room="lobby").refusal is FORBIDDEN
+    talk.say(t="join", id=4, room="hall")
+    talk.session.heard(699.0)
+    talk.session.handle_timeout(699.0)
+    with pytest.raises(Refused) as caught:
+        talk.session.handle_timeout(700.0)
+    assert caught.value.refusal is TOKEN_LAPSED
+
+
+@pytest.mark.parametrize("token", ["forged", "expired", "late", "visitor"])
+def test_a_refresh_without_a_good_token_of_the_same_user_changes_nothing(token):
+    talk = Talk()
+    talk.say(t="hello", token="brief", v=1)
+    refused = talk.refused(t="refresh", id=7, token=token)
+    assert (refused.refusal, refused.id, refused.refusal.closes) == (TOKEN_REFUSED, 7, None)
+    assert talk.session.identity.user_id == "brief"
+    with pytest.raises(Refused) as caught:
+        talk.session.handle_timeout(160.0)
+    assert caught.value.refusal is TOKEN_LAPSED
+
+
+def test_a_token_that_never_runs_out_says_nothing_of_it(talk):
+    assert talk.session.identity.expires_in(UTC) is None
 
 
 def test_a_token_that_runs_out_closes():
