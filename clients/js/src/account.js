@@ -27,6 +27,8 @@ export class Account {
   #token = "";
   #refreshToken = "";
   #expiresMs = 0;
+  /** A renewal under way, for everyone who needs one meanwhile. @type {Promise<void> | null} */
+  #renewing = null;
 
   /** @returns {Remembered | null} */
   get remembered() {
@@ -66,7 +68,7 @@ export class Account {
   /**
    * Return a token that is valid for a while.
    *
-   * @param {boolean} [fresh] the server has just refused the one at hand
+   * @param {boolean} [fresh] a new one: the one at hand was refused, or is about to run out
    * @returns {Promise<string>}
    */
   async token(fresh = false) {
@@ -86,7 +88,12 @@ export class Account {
     return this.#environment.fetch(this.#server + path, { ...init, headers });
   }
 
-  async #refresh() {
+  #refresh() {
+    this.#renewing ??= this.#renew().finally(() => (this.#renewing = null));
+    return this.#renewing;
+  }
+
+  async #renew() {
     if (!this.#refreshToken) throw new MetaportError("sign_in_failed", "not signed in", { permanent: true });
     this.#accept(await this.#post("/api/v1/auth/refresh", { refresh_token: this.#refreshToken }));
   }

@@ -1,6 +1,7 @@
 import { Backoff } from "./backoff.js";
 import { MetaportError } from "./errors.js";
 import { Emitter } from "./events.js";
+import { Renewal } from "./renewal.js";
 
 const WIRE_VERSION = 1;
 const SUBPROTOCOL = "metaport.v1.json";
@@ -35,6 +36,11 @@ export class Connection extends Emitter {
     this.#token = token;
     this.#environment = environment;
     this.#backoff = new Backoff(environment.random);
+    this.#renewal = new Renewal({
+      environment,
+      token: async () => /** @type {Exclude<TokenSource, string>} */ (this.#token)(true),
+      present: (token) => this.request({ t: "refresh", token }),
+    });
     /** @type {ConnectionState} */
     this.state = "idle";
     /** @type {import("./account.js").User | null} */
@@ -51,6 +57,7 @@ export class Connection extends Emitter {
   #token;
   #environment;
   #backoff;
+  #renewal;
   /** @type {WebSocket | null} */
   #socket = null;
   #nextId = 1;
@@ -180,6 +187,8 @@ export class Connection extends Emitter {
     this.#pingS = frame.ping_s ?? this.#pingS;
     this.#openedMs = this.#environment.now();
     this.#freshToken = false;
+    // A token that cannot be renewed is used to its end.
+    if (typeof this.#token !== "string") this.#renewal.begin(frame.expires_in);
     this.#watch();
     this.#become("connected");
     this.emit("open", frame);
@@ -261,6 +270,7 @@ export class Connection extends Emitter {
   #drop(error, code) {
     const socket = this.#socket;
     this.#socket = null;
+    this.#renewal.stop();
     for (const timer of [this.#handshakeTimer, this.#pingTimer, this.#retryTimer]) {
       this.#environment.clearTimeout(timer);
     }

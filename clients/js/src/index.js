@@ -37,7 +37,8 @@ export class Metaport extends Emitter {
    * @param {string} [options.server] origin of the server; default: the page's own
    * @param {string} [options.name] enter as a guest of this name
    * @param {import("./connection.js").TokenSource} [options.token] a token of your own backend,
-   *   or a function that fetches one (its argument: the last one was refused)
+   *   or a function that fetches one (its argument: a new one is needed, for the last was refused
+   *   or is about to run out)
    * @param {Account} [options.account] one that has signed in already
    * @param {Partial<import("./environment.js").Environment>} [options.environment]
    */

@@ -33,6 +33,13 @@ test("a guest's token is renewed before it expires, and at once when refused", a
   assert.deepEqual(asked[1].slice(0, 2), ["/api/v1/auth/refresh", { refresh_token: "r-one" }]);
 });
 
+test("those who need a new token at the same time share one renewal", async () => {
+  const { account, asked } = start([session("one"), session("two")]);
+  await account.enterAsGuest("방문객");
+  assert.deepEqual(await Promise.all([account.token(true), account.token(true)]), ["two", "two"]);
+  assert.equal(asked.length, 2);
+});
+
 test("a reload resumes the same person", async () => {
   const { account, asked } = start([session("one")]);
   await account.resume({ refreshToken: "kept", user: { id: "u1", name: "방문객" } });

@@ -135,6 +135,78 @@ test("renews a refused token once", async () => {
   assert.equal(connection.state, "closed");
 });
 
+/** Connected with a token of so many seconds, from a source that tells how often it was asked. */
+async function connectedFor(expiresIn, source = async (fresh, n) => `token-${n}`) {
+  let n = 0;
+  const started = start((fresh) => source(fresh, ++n));
+  started.connection.connect();
+  await settle();
+  FakeSocket.last.accept();
+  FakeSocket.last.say({ ...welcome(), expires_in: expiresIn });
+  FakeSocket.last.onframe = (frame) => frame.t === "ping" && FakeSocket.last.say({ t: "pong" });
+  return started;
+}
+
+test("renews its token a minute or so before the end, and goes on", async () => {
+  const asked = [];
+  const { clock, connection } = await connectedFor(3_600, async (fresh, n) => asked.push(fresh) && `token-${n}`);
+  await clock.advance(3_509_000);
+  assert.deepEqual(FakeSocket.last.of("refresh"), []);
+  await clock.advance(2_000);
+  const [{ id, token }] = FakeSocket.last.of("refresh");
+  assert.equal(token, "token-2");
+  assert.deepEqual(asked, [false, true]);
+  FakeSocket.last.say({ t: "refreshed", id, expires_in: 60 });
+  await clock.advance(30_000);
+  assert.equal(FakeSocket.last.of("refresh").length, 2);
+  assert.equal(FakeSocket.all.length, 1);
+  assert.equal(connection.state, "connected");
+});
+
+test("asks again for a new token while there is time, and not when it is refused", async () => {
+  const { clock } = await connectedFor(180, async (fresh, n) => {
+    if (n === 2) throw new Error("offline");
+    return `token-${n}`;
+  });
+  await clock.advance(90_000);
+  assert.equal(FakeSocket.last.of("refresh").length, 0);
+  await clock.advance(10_000);
+  const [{ id, token }] = FakeSocket.last.of("refresh");
+  assert.equal(token, "token-3");
+  FakeSocket.last.say({ t: "error", id, code: 112, reason: "token_refused", message: "" });
+  await clock.advance(300_000);
+  assert.equal(FakeSocket.last.of("refresh").length, 1);
+});
+
+test("a source that gives the same token again is not asked in a loop", async () => {
+  const { clock } = await connectedFor(3);
+  FakeSocket.last.onframe = ({ t, id }) => FakeSocket.last.say(t === "refresh" ? { t: "refreshed", id, expires_in: 0 } : { t: "pong" });
+  await clock.advance(60_000);
+  assert.equal(FakeSocket.last.of("refresh").length, 12);
+});
+
+test("a token for months is not renewed at once", async () => {
+  const { clock } = await connectedFor(90 * 86_400);
+  await clock.advance(86_400_000 * 2);
+  assert.equal(FakeSocket.last.of("refresh").length, 0);
+});
+
+test("renews nothing on a connection that is gone, nor with a token of text", async () => {
+  const { clock } = await connectedFor(600, async () => "token");
+  const [socket] = FakeSocket.all;
+  socket.end(4000);
+  await clock.advance(600_000);
+  assert.deepEqual(FakeSocket.all.flatMap((each) => each.of("refresh")), []);
+  const fixed = start("text");
+  fixed.connection.connect();
+  await settle();
+  FakeSocket.last.accept();
+  FakeSocket.last.say({ ...welcome(), expires_in: 100 });
+  FakeSocket.last.onframe = (frame) => frame.t === "ping" && FakeSocket.last.say({ t: "pong" });
+  await fixed.clock.advance(200_000);
+  assert.deepEqual(FakeSocket.last.of("refresh"), []);
+});
+
 test("tries again when the token cannot be fetched, and gives up when it is refused", async () => {
   const errors = [new Error("offline"), new MetaportError("sign_in_failed", "", { permanent: true })];
   const { clock, connection } = start(() => Promise.reject(errors.shift()));
