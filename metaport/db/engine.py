@@ -1,4 +1,4 @@
-"""Open a database: driver, pragmas, and the schema created where it is missing."""
+"""Open a database: driver, pragmas, and the schema created or upgraded where it is needed."""
 
 import asyncio
 import sqlite3
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from metaport.db.errors import DatabaseUnavailable, SchemaTooNew
 from metaport.db.schema import VERSION, metadata, schema_version
+from metaport.db.upgrades import upgrade
 
 # What the drivers raise when a server is away, full or refusing; asyncpg's own come through
 # unwrapped while a connection is being made, as do those of the operating system.
@@ -51,7 +52,7 @@ def connect(url: str) -> AsyncEngine:
 
 
 async def prepare(engine: AsyncEngine) -> None:
-    """Create the schema if it is not there.
+    """Create the schema if it is not there, and bring an earlier one up to date.
 
     Raises DatabaseUnavailable if there is no way in, and SchemaTooNew for a database written by a
     later version of this program.
@@ -112,19 +113,30 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
 def _ensure_schema(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-    if inspect(connection).has_table(schema_version.name):
-        found = connection.scalar(select(func.max(schema_version.c.version))) or 0
-        if found > VERSION:
-            raise SchemaTooNew(found, VERSION)
-        if found == VERSION:
-            return
+    if _found_version(connection) == VERSION:
+        return
     if connection.dialect.name == "sqlite":
         connection.execute(text("BEGIN IMMEDIATE"))
-    metadata.create_all(connection)
-    if connection.scalar(select(func.max(schema_version.c.version))) is None:
-        connection.execute(
-            insert(schema_version).values(version=VERSION, applied_at_s=int(time.time()))
-        )
+    # Asked again behind the lock: another process may have done it meanwhile.
+    found = _found_version(connection)
+    if found > VERSION:
+        raise SchemaTooNew(found, VERSION)
+    if found == VERSION:
+        return
+    if found == 0:
+        metadata.create_all(connection)
+    else:
+        upgrade(connection, found)
+    connection.execute(
+        insert(schema_version).values(version=VERSION, applied_at_s=int(time.time()))
+    )
+
+
+def _found_version(connection: Connection) -> int:
+    """Return the version of the schema, 0 where there is none."""
+    if not inspect(connection).has_table(schema_version.name):
+        return 0
+    return connection.scalar(select(func.max(schema_version.c.version))) or 0
 
 
 def first_line(error: BaseException) -> str:

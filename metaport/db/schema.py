@@ -1,9 +1,10 @@
 """Tables, with what they hold said in Korean and English in the database itself."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
-# Raised with every change below; `engine.open_engine` refuses a database that is ahead of it.
-VERSION = 1
+# Raised with every change below, which gets a step in `upgrades`; a database that is ahead of it is
+# refused.
+VERSION = 2
 
 metadata = MetaData()
 
@@ -60,4 +61,58 @@ reader_checkpoint = Table(
         comment="이 시각 이전은 모두 반영됨, UTC 초 / all before this Unix second is kept",
     ),
     comment="사용량 기록을 어디까지 옮겼는지 / how far usage has been carried into the ledger",
+)
+
+# Epochs of a room are compared by `ordinal`: an epoch is a random name.
+room_epoch = Table(
+    "room_epoch",
+    metadata,
+    Column("room", Text, primary_key=True, comment="방 / room"),
+    Column("epoch", Text, primary_key=True, comment="번호 체계 / numbering of its messages"),
+    Column(
+        "ordinal",
+        BigInteger,
+        nullable=False,
+        comment="방에서 나타난 순서, 1부터 / its order of appearance in the room, from 1",
+    ),
+    UniqueConstraint("room", "ordinal", name="room_epoch_in_order"),
+    comment="방마다 메시지 번호 체계의 순서 / the numberings of a room's messages, in order",
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("room", Text, primary_key=True, comment="방 / room"),
+    Column("epoch", Text, primary_key=True, comment="번호 체계 / numbering, see room_epoch"),
+    # Not "offset", which is a word of SQL.
+    Column(
+        "message_offset",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="번호 체계 안의 번호, 1부터 빈틈없이 / place in its epoch: dense, from 1",
+    ),
+    Column("message_id", Text, nullable=False, comment="메시지 식별자 / id of the message"),
+    Column("user_id", Text, nullable=False, comment="보낸 사용자 / user who sent it"),
+    Column("name", Text, nullable=False, comment="보낼 때의 표시 이름 / name shown at the time"),
+    Column(
+        "at_ms",
+        BigInteger,
+        nullable=False,
+        comment="받은 시각, UTC 밀리초 / when it was accepted, Unix milliseconds",
+    ),
+    # Not JSONB: it refuses U+0000 in a string and does not keep a document as it was.
+    Column("body", Text, nullable=False, comment="내용, JSON / what it says, as JSON"),
+    Index("message_by_time", "at_ms"),
+    comment="지난 대화 전체 / every message of every room",
+)
+
+# Apart from `reader_checkpoint`: the least of those says up to when figures of usage are complete,
+# and a history that lags must not hold a statement back.
+history_checkpoint = Table(
+    "history_checkpoint",
+    metadata,
+    Column("reader", Text, primary_key=True, comment="읽는 프로세스 / reader of a log"),
+    Column("position", BigInteger, nullable=False, comment="읽은 위치 / position in that log"),
+    comment="지난 대화를 어디까지 옮겼는지 / how far messages have been carried into history",
 )
