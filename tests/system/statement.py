@@ -77,24 +77,32 @@ def participation(meters: dict[str, int]) -> int:
     return sum(n for meter, n in meters.items() if meter.startswith(PARTICIPATION))
 
 
+def unit_prices() -> dict[str, Decimal]:
+    """Return what one message, second or byte of each meter costs, by the default price book."""
+    [version] = _book()["version"]
+    prices = version["price"].items()
+    return {meter: Decimal(price["price"]) / UNITS[price["per"]] for meter, price in prices}
+
+
 def check_money(report: dict[str, Any]) -> None:
     """Compute every amount again from the quantities and the price book, to the won."""
-    book = tomllib.loads(PRICE_BOOK.read_text(encoding="utf-8"), parse_float=Decimal)
-    [version] = book["version"]
+    prices = unit_prices()
     subtotal = Decimal(0)
     for line in report["lines"]:
-        price = version["price"][line["meter"]]
-        unit_price = Decimal(price["price"]) / UNITS[price["per"]]
-        amount = _won(line["quantity"] * unit_price)
-        assert Decimal(line["unit_price"]) == unit_price, line
+        amount = _won(line["quantity"] * prices[line["meter"]])
+        assert Decimal(line["unit_price"]) == prices[line["meter"]], line
         assert Decimal(line["amount"]) == amount, line
         subtotal += amount
-    assert {line["meter"] for line in report["lines"]} == set(version["price"])
-    vat = _won(subtotal * Decimal(book["vat_percent"]) / 100)
+    assert {line["meter"] for line in report["lines"]} == set(prices)
+    vat = _won(subtotal * Decimal(_book()["vat_percent"]) / 100)
     assert Decimal(report["subtotal"]) == subtotal
     assert Decimal(report["vat"]) == vat
     assert Decimal(report["total"]) == subtotal + vat
     assert report["currency"] == "KRW"
+
+
+def _book() -> dict[str, Any]:
+    return tomllib.loads(PRICE_BOOK.read_text(encoding="utf-8"), parse_float=Decimal)
 
 
 def _won(amount: Decimal) -> Decimal:

@@ -1,5 +1,7 @@
 """WHIP and WHEP with a second kind of client: aiortc, alone and beside others."""
 
+import os
+import signal
 import time
 
 import aiohttp
@@ -119,3 +121,31 @@ async def test_the_session_is_a_resource_of_its_owner(server):
         assert headers["ETag"] != publisher.etag
         assert (await ask(owner.token, "DELETE"))[0] == 200
         assert (await ask(owner.token, "DELETE"))[0] == 404
+
+
+async def test_a_session_outlives_the_hub_that_made_it(server):
+    """The media process goes on by itself; the new hub takes its sessions up again."""
+    speaker, listener = await guest(server.url, "speaker"), await guest(server.url, "listener")
+    async with (
+        Peer(server.url, speaker.token) as publisher,
+        Peer(server.url, listener.token) as subscriber,
+    ):
+        await publisher.publish("/whip/hall", Tone())
+        await subscriber.subscribe(f"/whep/hall?from={speaker.user}", "audio")
+        await until(growing(subscriber.received), 20, lambda: f"heard: {subscriber.received}")
+        os.kill(server.child("hub"), signal.SIGKILL)
+        await until(growing(subscriber.received), 10, lambda: f"and on: {subscriber.received}")
+        await until(server.ready, 10, "the hub is back")
+        async with await Chat.enter(server.url, await guest(server.url, "visitor")) as watching:
+
+            async def both_present():
+                joined = await watching.request("join", room="hall", presence=True)
+                return {speaker.user, listener.user} <= {m["user"] for m in joined["members"]}
+
+            await until(both_present, 10, "both are in presence again")
+            await subscriber.close()
+            await publisher.close()
+            for user in (listener.user, speaker.user):
+                await watching.wait(
+                    lambda f, user=user: f.get("event") == "left" and f["user"] == user
+                )
