@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sfu.codec import ABS_SEND_TIME, AUDIO_LEVEL, MID, VIDEO_ORIENTATION, Codec
 from sfu.errors import SdpError
-from sfu.sdp import PROFILES, Description, Direction, LocalMedia, Media, parameters
+from sfu.sdp import PROFILES, Description, Direction, LocalMedia, Media, parameter
 
 OPUS = Codec("opus", 111, 48000, 2, "minptime=10;useinbandfec=1")
 VP8 = Codec("VP8", 96, 90000, rtx_payload_type=97)
@@ -64,13 +64,15 @@ def supported(media: Media, description: Description) -> bool:
     )
 
 
-def acceptable_codecs(media: Media) -> list[Codec]:
+def acceptable_codecs(media: Media) -> tuple[Codec, ...]:
     """Return the codecs of a peer that we forward, ours first: Opus; VP8 before H.264."""
-    usable = [
-        replace(codec, nack="nack" in media.feedback[codec.payload_type])
-        for codec in media.codecs
-        if codec.payload_type not in _RTCP_LOOKALIKES
-    ]
+    if media.acceptable is None:
+        media.acceptable = tuple(_acceptable(media))
+    return media.acceptable
+
+
+def _acceptable(media: Media) -> list[Codec]:
+    usable = [codec for codec in media.codecs if codec.payload_type not in _RTCP_LOOKALIKES]
     if media.kind == "audio":
         return [
             replace(codec, name="opus", nack=False)
@@ -78,23 +80,27 @@ def acceptable_codecs(media: Media) -> list[Codec]:
             if codec.name.lower() == "opus" and codec.clock_rate == 48000
         ]
     # Encoding names ignore case (RFC 8866 section 6.6); from here on they are spelt one way.
-    vp8 = [replace(c, name="VP8") for c in usable if c.name.upper() == "VP8"]
+    vp8 = [_spelt(codec, "VP8", media) for codec in usable if codec.name.upper() == "VP8"]
     h264 = [
-        replace(c, name="H264")
-        for c in usable
-        if c.name.upper() == "H264" and _packetization_mode(c) == "1"
+        _spelt(codec, "H264", media)
+        for codec in usable
+        if codec.name.upper() == "H264" and _packetization_mode(codec) == "1"
     ]
     # Receivers are promised constrained baseline, so it goes before the other profiles.
-    h264.sort(key=lambda c: not _is_baseline(c))
+    h264.sort(key=lambda codec: not _is_baseline(codec))
     return vp8 + h264
 
 
+def _spelt(codec: Codec, name: str, media: Media) -> Codec:
+    return replace(codec, name=name, nack="nack" in media.feedback[codec.payload_type])
+
+
 def _packetization_mode(codec: Codec) -> str:
-    return parameters(codec.fmtp).get("packetization-mode", "0")
+    return parameter(codec.fmtp, "packetization-mode") or "0"
 
 
 def _is_baseline(codec: Codec) -> bool:
-    profile = parameters(codec.fmtp).get("profile-level-id", "").lower()
+    profile = parameter(codec.fmtp, "profile-level-id").lower()
     return profile.startswith(("42e0", "42c0", "4200"))
 
 

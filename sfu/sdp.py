@@ -7,15 +7,27 @@ transport with `rtcp-mux`. What is accepted, and in which order, is `sfu.negotia
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
 from sfu.codec import Codec
 from sfu.errors import SdpError
 from sfu.ice import Credentials
 
-# A browser's description of 500 m-lines is about 1.5 MB; longer ones only cost us time.
-TEXT_LIMIT = 2 << 20
-MEDIA_LIMIT = 512
+# A description is read while media waits: the worst one within these limits takes 20 ms, as long as
+# a packet of voice. Chromium answers 150 m-lines with 115 KB in 4,000 lines.
+TEXT_LIMIT = 256 << 10
+LINES_LIMIT = 4500
+# A BUNDLE group of 150 mids has less than 1,000 characters.
+LINE_LIMIT = 4096
+MEDIA_LIMIT = 150
+# RFC 3551 section 6: payload types have seven bits. Chromium offers about 45 for video.
+FORMATS_LIMIT = 128
+# Three simulcast layers with their retransmissions, twice.
+SSRCS_LIMIT = 12
+# One for each hash function of RFC 8122.
+FINGERPRINTS_LIMIT = 8
 
 PROFILE = "UDP/TLS/RTP/SAVPF"
 # What peers write where RFC 8829 asks for PROFILE; they all mean the same.
@@ -61,6 +73,8 @@ class Media:
     codecs: list[Codec] = field(default_factory=list)
     feedback: dict[int, set[str]] = field(default_factory=dict)
     extensions: dict[str, int] = field(default_factory=dict)
+    # What `sfu.negotiation` makes of `codecs`, once it was asked.
+    acceptable: tuple[Codec, ...] | None = None
     ssrcs: list[int] = field(default_factory=list)
     # RTX SSRC -> the media SSRC it repairs (RFC 5576 FID groups).
     rtx_ssrcs: dict[int, int] = field(default_factory=dict)
@@ -135,27 +149,29 @@ def parse(text: str) -> Description:
 
 
 def _sections(text: str) -> list[list[str]]:
-    if len(text) > TEXT_LIMIT:
-        raise SdpError("too long")
-    lines = [line.rstrip("\r") for line in text.split("\n")]
-    lines = [line for line in lines if line]
-    if not lines or lines[0] != "v=0":
+    if not text.lstrip("\r\n").startswith(("v=0\n", "v=0\r\n")):
         raise SdpError("does not begin with v=0")
-    sections: list[list[str]] = [[]]
-    for line in lines:
-        if len(line) < 2 or line[1] != "=" or not line.isprintable():
-            raise SdpError("a line that is not SDP")
-        if line.startswith("m="):
-            sections.append([])
-        sections[-1].append(line)
-    if len(sections) - 1 > MEDIA_LIMIT:
+    lines = _lines(text)
+    starts = [index for index, line in enumerate(lines) if line.startswith("m=")]
+    if len(starts) > MEDIA_LIMIT:
         raise SdpError("too many m-lines")
-    return sections
+    return [lines[start:end] for start, end in pairwise([0, *starts, len(lines)])]
+
+
+def _lines(text: str) -> list[str]:
+    if len(text) > TEXT_LIMIT or text.count("\n") > LINES_LIMIT:
+        raise SdpError("too long")
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line]
+    if not all(line[1:2] == "=" for line in lines) or not "".join(lines).isprintable():
+        raise SdpError("a line that is not SDP")
+    if max(map(len, lines), default=0) > LINE_LIMIT:
+        raise SdpError("a line that is too long")
+    return lines
 
 
 def _bundle(session: _Attributes, media: Sequence[Media]) -> list[str]:
     for value in session.all("group"):
-        semantics, *mids = value.split()
+        semantics, *mids = value.split() or [""]
         if semantics == "BUNDLE":
             return mids
     if len(media) > 1:
@@ -167,7 +183,10 @@ def _parse_media(lines: Sequence[str], index: int, attributes: _Attributes) -> M
     fields = lines[0][2:].split()
     if len(fields) < 4:
         raise SdpError("an m-line with too few fields")
-    kind, port, profile, *formats = fields
+    kind, port, profile = fields[:3]
+    formats = list(dict.fromkeys(fields[3:]))
+    if len(formats) > FORMATS_LIMIT:
+        raise SdpError("too many formats")
     media = Media(kind, _integer(port.partition("/")[0], 65535), profile, formats)
     media.mid = attributes.one("mid") or str(index)
     if not _TOKEN.match(media.mid):
@@ -218,6 +237,8 @@ def _fingerprints(attributes: _Attributes) -> tuple[Fingerprint, ...]:
         if not _TOKEN.match(algorithm) or not _HEX.match(digest):
             raise SdpError("a fingerprint that is none")
         found.append(Fingerprint(algorithm.lower(), digest.upper()))
+    if len(found) > FINGERPRINTS_LIMIT:
+        raise SdpError("too many fingerprints")
     return tuple(found)
 
 
@@ -234,7 +255,7 @@ def _codecs(kind: str, formats: Sequence[str], attributes: _Attributes) -> list[
             fmtps[_integer(payload_type, 127)] = text.strip()
     rtx: dict[int, int] = {}
     for repair in (n for n, encoding in rtpmaps.items() if encoding[0].lower() == "rtx"):
-        apt = parameters(fmtps.get(repair, "")).get("apt", "")
+        apt = parameter(fmtps.get(repair, ""), "apt")
         if apt.isdigit():
             rtx.setdefault(_integer(apt, 127), repair)
     codecs = []
@@ -251,20 +272,29 @@ def _codecs(kind: str, formats: Sequence[str], attributes: _Attributes) -> list[
     return codecs
 
 
-def parameters(fmtp: str) -> dict[str, str]:
-    """Split `a=b;c=d` of an fmtp line; names in lower case."""
-    pairs = (part.strip().partition("=") for part in fmtp.split(";"))
-    return {name.strip().lower(): value.strip() for name, _, value in pairs if name}
+def parameter(fmtp: str, name: str) -> str:
+    """Return the value of `name` in the `a=b;c=d` of an fmtp line, '' when it is not there."""
+    found = _parameter(name).search(fmtp)
+    return found[1].strip() if found is not None else ""
+
+
+@cache
+def _parameter(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|;)\s*{re.escape(name)}\s*=([^;]*)", re.IGNORECASE)
 
 
 def _feedback(codecs: Sequence[Codec], attributes: _Attributes) -> dict[int, set[str]]:
     feedback: dict[int, set[str]] = {codec.payload_type: set() for codec in codecs}
+    all_kinds: set[str] = set()
     for value in attributes.all("rtcp-fb"):
         target, _, kind = value.partition(" ")
-        for payload_type, kinds in feedback.items():
-            if target in {"*", str(payload_type)}:
-                kinds.add(kind.strip())
-    return feedback
+        if target == "*":
+            all_kinds.add(kind.strip())
+        elif target.isdigit() and (number := _integer(target, 127)) in feedback:
+            feedback[number].add(kind.strip())
+    if len(all_kinds) > FORMATS_LIMIT:
+        raise SdpError("too many kinds of feedback")
+    return {number: kinds | all_kinds for number, kinds in feedback.items()}
 
 
 def _extensions(attributes: _Attributes) -> dict[str, int]:
@@ -288,6 +318,8 @@ def _ssrcs(attributes: _Attributes) -> tuple[list[int], dict[int, int]]:
         semantics, *members = value.split() or [""]
         if semantics == "FID" and len(members) == 2:
             rtx[_integer(members[1], 0xFFFFFFFF)] = _integer(members[0], 0xFFFFFFFF)
+    if len(numbers) > SSRCS_LIMIT or len(rtx) > SSRCS_LIMIT:
+        raise SdpError("too many SSRCs")
     return [number for number in numbers if number not in rtx], rtx
 
 
@@ -299,12 +331,7 @@ def parse_fragment(text: str) -> Credentials | None:
     Raises:
         SdpError: not a fragment of SDP.
     """
-    if len(text) > TEXT_LIMIT:
-        raise SdpError("too long")
-    lines = [line for line in text.replace("\r", "").split("\n") if line]
-    if any(len(line) < 2 or line[1] != "=" or not line.isprintable() for line in lines):
-        raise SdpError("a line that is not SDP")
-    return _credentials(_Attributes(lines))
+    return _credentials(_Attributes(_lines(text)))
 
 
 # Writing

@@ -2,7 +2,7 @@
 
 The m-lines of a connection never move and never go away (RFC 8829 section 5.2.2): each is a
 `Slot`. A slot whose track ended is offered inactive once; after the answer it is idle and can
-carry another track under fresh SSRCs.
+carry another track under fresh SSRCs. Tracks beyond `SLOTS_LIMIT` wait for an idle one.
 
 **At most one offer is outstanding**; what changes meanwhile goes into the next one.
 """
@@ -25,6 +25,8 @@ ANSWER_S = 15.0
 
 # RFC 8842: we offered actpass; only an active answerer leaves the DTLS server to us.
 ANSWERED_SETUPS = frozenset({"active"})
+# An answer to so many is 100 KB, near the chat's limit of a frame, and within those of `sfu.sdp`.
+SLOTS_LIMIT = 128
 
 OfferFrame = dict[str, Any]
 
@@ -125,7 +127,8 @@ class Subscribing:
         """Make the next offer: `n`, `sdp` and the tracks with their mids."""
         offered = {slot.track.id for slot in self.slots if slot.track is not None}
         for track in self._wanted:
-            if track.id not in offered and track.id not in self._declined:
+            missing = track.id not in offered and track.id not in self._declined
+            if missing and self._has_place(track.kind):
                 self._place(track)
         for slot in self.slots:
             slot.offered = slot.track
@@ -213,9 +216,14 @@ class Subscribing:
     def _differs(self) -> bool:
         """Tell whether the last offer shows something else than is wanted."""
         offered = {slot.track.id for slot in self.slots if slot.track is not None}
-        if any(t.id not in offered and t.id not in self._declined for t in self._wanted):
+        missing = [t for t in self._wanted if t.id not in offered and t.id not in self._declined]
+        if any(self._has_place(track.kind) for track in missing):
             return True
         return any(slot.state is SlotState.ENDING for slot in self.slots)
+
+    def _has_place(self, kind: str) -> bool:
+        idle = any(slot.state is SlotState.IDLE and slot.kind == kind for slot in self.slots)
+        return idle or len(self.slots) < SLOTS_LIMIT
 
     def _place(self, track: PublishedTrack) -> None:
         for slot in self.slots:

@@ -1,10 +1,12 @@
 """Session descriptions: what is read of browsers' ones, what is refused, what we write."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu import sdp
+from sfu import negotiation, sdp
 from sfu.codec import AUDIO_LEVEL, MID, Codec
 from sfu.errors import SdpError
 from sfu.ice import Credentials
@@ -110,7 +112,22 @@ CORPUS = [
     ("two m-lines, one mid", MINIMAL + "a=mid:1\nm=video 9 X 96\na=mid:1\n", "one mid"),
     ("two m-lines, no bundle", MINIMAL + "m=video 9 UDP/TLS/RTP/SAVPF 96\n", "BUNDLE"),
     ("too many m-lines", MINIMAL + "m=video 9 X 96\n" * 600, "too many"),
-    ("too long", "v=0\n" + "a=x\n" * 600_000, "too long"),
+    ("too long", MINIMAL + "a=x:" + "x" * 300_000, "too long"),
+    ("too many lines", MINIMAL + "a=x\n" * 5000, "too long"),
+    ("a line too long", MINIMAL + "a=" + "x" * 5000, "too long"),
+    ("too many formats", MINIMAL.replace(" 111", "".join(f" {n}" for n in range(200))), "formats"),
+    ("too many fingerprints", MINIMAL + "a=fingerprint:sha-1 AA:BB\n" * 10, "fingerprints"),
+    ("too many SSRCs", MINIMAL + "".join(f"a=ssrc:{n} x\n" for n in range(20)), "SSRCs"),
+    (
+        "too many SSRC groups",
+        MINIMAL + "".join(f"a=ssrc-group:FID 1 {n}\n" for n in range(20)),
+        "SSRCs",
+    ),
+    (
+        "too many kinds of feedback",
+        MINIMAL + "".join(f"a=rtcp-fb:* {n}\n" for n in range(200)),
+        "feedback",
+    ),
 ]
 
 
@@ -120,6 +137,51 @@ CORPUS = [
 def test_what_is_no_description_is_refused(text: str, message: str) -> None:
     with pytest.raises(SdpError, match=message):
         sdp.parse(text)
+
+
+def _bomb(m_lines: int, formats: int, encoding: str, fmtp: str) -> str:
+    mids = " ".join(map(str, range(m_lines)))
+    text = MINIMAL.partition("m=")[0] + f"a=group:BUNDLE {mids}\n"
+    for mid in range(m_lines):
+        text += f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, range(formats)))}\na=mid:{mid}\n"
+        for number in range(formats):
+            text += f"a=rtpmap:{number} {encoding}/90000\na=fmtp:{number} {fmtp}\n"
+    return text
+
+
+H264 = MINIMAL.replace("audio", "video").replace("opus/48000/2", "H264/90000")
+BOMBS = {
+    "one format again and again": H264.replace(" 111\n", " 111" * 15_000 + "\n")
+    + f"a=fmtp:111 {';' * 60_000}packetization-mode=1\n",
+    "long parameters": _bomb(2, 128, "H264", ";" * 900 + "packetization-mode=1"),
+    "blank parameters": _bomb(2, 128, "H264", "; " * 400 + "packetization-mode=1"),
+    "many codecs": _bomb(17, 128, "H264", "packetization-mode=1"),
+    "feedback for all": _bomb(1, 128, "VP8", "") + "a=rtcp-fb:* nack\n" * 4000,
+    "a long group": _bomb(150, 1, "VP8", "").replace("BUNDLE", "BUNDLE" + " z" * 60_000),
+    "many lines": MINIMAL + "a=x\n" * 64_000,
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_no_description_takes_long(text: str) -> None:
+    """One of 128 KiB held the process for many minutes: each of its formats was read again."""
+    assert len(text) <= sdp.TEXT_LIMIT
+    began = process_time()
+    try:
+        description = sdp.parse(text)
+    except SdpError:
+        pass
+    else:
+        for media in description.media:
+            negotiation.supported(media, description)
+            negotiation.acceptable_codecs(media)
+    # Measured: 23 ms at most. A machine shared with other tests takes longer, a bomb for ever.
+    assert process_time() - began < 0.3
+
+
+def test_a_format_counts_once() -> None:
+    media = sdp.parse(MINIMAL.replace(" 111", " 111 111")).media[0]
+    assert [codec.payload_type for codec in media.codecs] == [111]
 
 
 def test_a_description_with_every_m_line_off_has_no_transport() -> None:

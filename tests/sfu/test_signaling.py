@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sfu import sdp
+from sfu import sdp, subscribing
 from sfu.conference import LINK_GRACE_S, SESSION_GRACE_S
 from sfu.errors import Refused
 from sfu.ice import Credentials
@@ -244,6 +244,25 @@ async def test_an_m_line_switched_off_by_the_peer_is_left_alone(world: World) ->
     assert mids(visitor.offered) == [("0", "sendonly"), ("1", "inactive")]
     visitor.answer()
     assert visitor.offered["n"] == 2
+
+
+async def test_tracks_beyond_the_m_lines_there_may_be_wait_for_an_idle_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer longer than what the chat takes ended the connection, again after each return."""
+    monkeypatch.setattr(subscribing, "SLOTS_LIMIT", 1)
+    host, guest, visitor = (world.person(name) for name in ("host", "guest", "visitor"))
+    for person in (host, guest, visitor):
+        person.join()
+    host.publish([MICROPHONE])
+    guest.publish([MICROPHONE])
+    visitor.answer()
+    world.advance(ANSWER_S + 1)
+    assert mids(visitor.offered) == [("0", "sendonly")]
+    assert visitor.offered["n"] == 1
+    host.frame("leave")
+    visitor.answer()
+    assert [track["user"] for track in visitor.offered["tracks"]] == ["u-guest"]
 
 
 async def test_a_stale_or_repeated_answer_is_refused(world: World) -> None:
