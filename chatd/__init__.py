@@ -14,6 +14,7 @@ The path of a message:
    holds the same bytes and is written once. A reader that leaves too much unread is closed and
    recovers.
 6. A client that comes back joins with `since`; `bus.Bus.read` answers from `history.History`.
+7. One that reads further back gets pages from `paging.Pager`, over the `archive.Archive` port.
 
 **Nothing is acknowledged or delivered before its facts are committed; what a commit refuses
 has not happened.**
@@ -21,6 +22,6 @@ has not happened.**
 `media.*` frames pass through `relay.Relay` to the `media.Media` port. PROTOCOL.md has every
 frame and code with an example that a test replays.
 
-Not supported: several processes on one room (that takes a bus behind a network), paging over
-history beyond the hot end, typing indicators, edits, permessage-deflate.
+Not supported: several processes on one room (that takes a bus behind a network), typing
+indicators, edits, permessage-deflate.
 """

@@ -83,6 +83,7 @@ NO_MEDIA = Refusal(111, "no_media", "Voice and video are not available; try agai
 TOKEN_REFUSED = Refusal(
     112, "token_refused", "Not a good token of the same user; the one before stays in force."
 )
+HISTORY_AWAY = Refusal(113, "history_away", "Older messages cannot be read now; try again later.")
 BAD_FRAME = Refusal(
     150, "bad_frame", "The bytes are not a frame of this subprotocol.", BAD_FRAME_CLOSE
 )
@@ -116,6 +117,7 @@ REFUSALS = (
     STORAGE_FULL,
     NO_MEDIA,
     TOKEN_REFUSED,
+    HISTORY_AWAY,
     BAD_FRAME,
     HELLO_EXPECTED,
     HELLO_LATE,

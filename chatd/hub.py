@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
+from chatd.archive import Archive
 from chatd.bus import Bus, Clock, Draft, Page, Publication, Receipt
 from chatd.client import Client
 from chatd.counters import Counters
@@ -37,6 +38,7 @@ from chatd.limits import Limits
 from chatd.media import Media
 from chatd.outbox import Outbox, Pipe
 from chatd.owed import OwedFacts
+from chatd.paging import Excerpt, Pager
 from chatd.recovery import settle
 from chatd.relay import Answer, Relay
 from chatd.rooms import Room, Rooms
@@ -47,11 +49,13 @@ from chatd.wire import (
     Codec,
     Error,
     Hello,
+    History,
     Join,
     Joined,
     Leave,
     Left,
     MediaFrame,
+    Past,
     Ping,
     Pong,
     Presence,
@@ -97,6 +101,7 @@ class Hub:
         clock: Clock = time,
         media: Media | None = None,
         *,
+        archive: Archive | None = None,
         limits: Limits | None = None,
         defer: Callable[[Callable[[], None]], object] | None = None,
         new_session: Callable[[], str] = _random_session,
@@ -109,6 +114,7 @@ class Hub:
         self._bus = bus
         self._authenticator = authenticator
         self._media = media
+        self._pager = Pager(bus, archive, self.limits.history)
         self._defer = defer or _call_soon
         self._new_session = new_session
         self._clients: dict[str, Client] = {}
@@ -125,6 +131,7 @@ class Hub:
             Join: self._join,
             Send: self._send,
             Leave: self._leave,
+            History: self._page,
             Ping: self._pong,
             Refresh: self._refresh,
             MediaFrame: self._carry,
@@ -375,13 +382,31 @@ class Hub:
                 room.roster.count if join.presence else None,
             )
         )
-        if page.entries:
-            count = len(page.entries)
+        self._tell_past(client, join.room, joined, len(page.entries))
+
+    def _tell_past(self, client: Client, room: str, told: bytes, count: int) -> None:
+        """Send a frame with `count` messages in it that were said before."""
+        if count:
             self.counters.recovered += count
             utc_ms = self._moment()[1]
-            self._owe(MessagesRecovered(join.room, client.identity.user_id, count, utc_ms))
-            client.outbox.excuse(len(joined))
-        self._delivery.write(client, joined)
+            self._owe(MessagesRecovered(room, client.identity.user_id, count, utc_ms))
+            client.outbox.excuse(len(told))
+        self._delivery.write(client, told)
+
+    def _page(self, client: Client, wish: History) -> None:
+        if wish.room not in client.rooms:
+            raise Refused(NOT_JOINED, id=wish.id)
+
+        def answer(found: Excerpt | Refused) -> None:
+            if isinstance(found, Refused):
+                found.id = wish.id
+                self._refuse(client, found)
+            elif client.open:
+                messages = [msgspec.Raw(entry.payload(client.codec)) for entry in found.entries]
+                past = Past(wish.id, wish.room, found.epoch, messages, found.more)
+                self._tell_past(client, wish.room, client.codec.frame(past), len(messages))
+
+        self._pager.page(client.session, wish, answer)
 
     def _send(self, client: Client, send: Send) -> None:
         if send.room not in client.rooms:

@@ -36,6 +36,7 @@ from chatd.wire import (
     ClientFrame,
     Codec,
     Hello,
+    History,
     Join,
     MediaFrame,
     Refresh,
@@ -152,6 +153,8 @@ class Session:
             self._check_send(frame, now)
         elif type(frame) is Join:
             self._check_join(frame, now)
+        elif type(frame) is History:
+            self._check_history(frame, now)
         elif type(frame) is Refresh:
             self._refresh(frame, now, utc, authenticator)
         elif type(frame) is MediaFrame and (fault := body_fault(frame.raw)) is not None:
@@ -247,6 +250,14 @@ class Session:
             raise Refused(BAD_ROOM, id=frame.id)
         if self.identity is not None and not self.identity.may_enter(frame.room):
             raise Refused(FORBIDDEN, id=frame.id)
+
+    def _check_history(self, frame: History, now: float) -> None:
+        # A page is as much work as a join.
+        wait_s = self._joins.take(now)
+        if wait_s:
+            raise _too_fast(frame, wait_s)
+        if frame.before is not None and frame.after is not None:
+            raise Refused(BAD_REQUEST, "before and after exclude each other", id=frame.id)
 
 
 def _identify(token: str, utc: float, authenticator: Authenticator) -> Identity:

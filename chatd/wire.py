@@ -69,6 +69,16 @@ class Leave(_FromClient, frozen=True):
     room: str
 
 
+class History(_FromClient, frozen=True):
+    """Page over a room's past; `before` and `after` are exclusive, without them the newest."""
+
+    id: Id
+    room: str
+    before: Since | None = None
+    after: Since | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] = 50
+
+
 class Ping(_FromClient, frozen=True):
     """Ask for a pong; nobody has to."""
 
@@ -91,7 +101,7 @@ class MediaFrame(msgspec.Struct, frozen=True):
     raw: dict[str, Any]
 
 
-_TYPED = Hello | Join | Send | Leave | Ping | Refresh
+_TYPED = Hello | Join | Send | Leave | History | Ping | Refresh
 
 ClientFrame = _TYPED | MediaFrame
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -99,6 +109,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "join": Join,
     "send": Send,
     "leave": Leave,
+    "history": History,
     "ping": Ping,
     "refresh": Refresh,
 }
@@ -162,6 +173,16 @@ class Left(_FromServer, frozen=True):
 
     id: int
     room: str
+
+
+class Past(_FromServer, frozen=True, tag="history"):
+    """The answer to `history`: whole `message` frames of one epoch, oldest first."""
+
+    id: int
+    room: str
+    epoch: str
+    messages: list[msgspec.Raw]
+    more: bool
 
 
 class Message(_FromServer, frozen=True, rename={"from_": "from"}):

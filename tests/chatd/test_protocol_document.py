@@ -95,7 +95,7 @@ def test_every_example_is_found():
 def test_every_type_of_frame_has_an_example():
     shown = {json.loads(e["json"]).get("t") for found in SECTIONS.values() for e in found}
     assert shown >= {
-        *("hello", "join", "send", "leave", "ping", "refresh"),
+        *("hello", "join", "send", "leave", "history", "ping", "refresh"),
         *("welcome", "joined", "sent", "left", "message", "presence", "pong", "refreshed"),
         "error",
     }
