@@ -19,9 +19,11 @@ The path of a message:
 **Nothing is acknowledged or delivered before its facts are committed; what a commit refuses
 has not happened.**
 
-`media.*` frames pass through `relay.Relay` to the `media.Media` port. PROTOCOL.md has every
-frame and code with an example that a test replays.
+Ephemeral state (`state` frames: positions, typing) takes none of these steps: `states.StateBoards`
+keeps the last values and tells what changed once a tick. `media.*` frames pass through
+`relay.Relay` to the `media.Media` port. PROTOCOL.md has every frame and code with an example that
+a test replays.
 
-Not supported: several processes on one room (that takes a bus behind a network), typing
-indicators, edits, permessage-deflate.
+Not supported: several processes on one room (that takes a bus behind a network), edits,
+permessage-deflate; ephemeral state stays in its process.
 """

@@ -13,7 +13,7 @@ def body_fault(body: Any) -> str | None:
         return None if body.isascii() or _encodable(body) else "a string has a lone surrogate"
     if type(body) is not dict:
         return "body is a string or a map"
-    return _map_fault(body)
+    return value_fault(body)
 
 
 def body_bytes(body: Any) -> int:
@@ -21,9 +21,10 @@ def body_bytes(body: Any) -> int:
     return len(body.encode()) if type(body) is str else len(MSGPACK.encode(body))
 
 
-def _map_fault(body: dict[Any, Any]) -> str | None:
+def value_fault(value: Any) -> str | None:
+    """Return what keeps any `value` out of the JSON data model, None when it is fine."""
     # A stack of our own: hostile depth must not become Python recursion.
-    pending: list[tuple[Any, int]] = [(body, 1)]
+    pending: list[tuple[Any, int]] = [(value, 1)]
     while pending:
         value, depth = pending.pop()
         kind = type(value)

@@ -14,6 +14,9 @@ class Counters:
         self.messages_in = 0  # accepted, repeats of a key not included
         self.messages_out = 0  # live `message` frames written
         self.recovered = 0  # messages put into `joined`
+        self.states_in = 0  # ephemeral values taken
+        self.states_out = 0  # `states` frames written
+        self.states_dropped = 0  # over the rate, or not told to who reads slowly
         self.bytes_in = 0
         self.bytes_out = 0
         self.commits_refused = 0

@@ -42,7 +42,8 @@ from chatd.paging import Excerpt, Pager
 from chatd.recovery import settle
 from chatd.relay import Answer, Relay
 from chatd.rooms import Room, Rooms
-from chatd.session import Authenticator, Session
+from chatd.session import Authenticator, Session, too_fast
+from chatd.states import StateBoards
 from chatd.timesheet import Timesheet
 from chatd.websocket import PING, PONG, frame
 from chatd.wire import (
@@ -63,6 +64,8 @@ from chatd.wire import (
     Refreshed,
     Send,
     Sent,
+    State,
+    Stated,
     User,
     Welcome,
 )
@@ -104,6 +107,7 @@ class Hub:
         archive: Archive | None = None,
         limits: Limits | None = None,
         defer: Callable[[Callable[[], None]], object] | None = None,
+        later: Callable[[float, Callable[[], None]], object] | None = None,
         new_session: Callable[[], str] = _random_session,
     ) -> None:
         self.limits = limits or Limits()
@@ -125,6 +129,7 @@ class Hub:
         self._rooms: Rooms[Client] = Rooms(
             bus, self.counters, self.limits.presence_members, self._announce
         )
+        self._states = StateBoards(self.limits, self.counters, self._delivery, later or _call_later)
         self._flush_deferred = False
         self._handlers: dict[type, Callable[[Client, Any], None]] = {
             Hello: self._welcome,
@@ -134,6 +139,7 @@ class Hub:
             History: self._page,
             Ping: self._pong,
             Refresh: self._refresh,
+            State: self._state,
             MediaFrame: self._carry,
         }
         bus.listen(self)
@@ -256,7 +262,7 @@ class Hub:
         """Undo `attach`; called through its `Attendance`."""
         place = self._rooms.open(room)
         place.guests -= 1
-        self._rooms.exit(place, user_id)
+        self._depart(place, user_id)
 
     def push(self, client: Client, frame: dict[str, Any]) -> None:
         """Send `frame` to `client`; nothing happens when it has gone."""
@@ -360,12 +366,13 @@ class Hub:
             self._rooms.enter(room, user, name)
         if join.presence:
             room.watch(client, client.codec, client.outbox)
+        self._states.look_away(room, client)
         self._tell_joined(client, join, room, page)
 
     def _turn_away(self, client: Client, join: Join, room: Room["Client"]) -> None:
         room.dismiss(client)
         if client.rooms.pop(join.room, None) is not None:
-            self._rooms.exit(room, client.identity.user_id)
+            self._depart(room, client.identity.user_id)
         self._rooms.close_if_empty(room)
         self._refuse(client, Refused(TOO_MANY_ROOMS, id=join.id, retry_after_ms=60_000))
 
@@ -380,8 +387,11 @@ class Hub:
                 [msgspec.Raw(entry.payload(client.codec)) for entry in page.entries],
                 room.roster.members() if join.presence else None,
                 room.roster.count if join.presence else None,
+                self._states.look(room, client) if join.state else None,
             )
         )
+        if join.state:
+            client.outbox.excuse(len(joined))
         self._tell_past(client, join.room, joined, len(page.entries))
 
     def _tell_past(self, client: Client, room: str, told: bytes, count: int) -> None:
@@ -434,6 +444,20 @@ class Hub:
     def _pong(self, client: Client, ping: Ping) -> None:
         self._delivery.reply(client, Pong(ping.id))
 
+    def _state(self, client: Client, state: State) -> None:
+        room = client.rooms.get(state.room)
+        if room is None:
+            raise Refused(NOT_JOINED, id=state.id)
+        wait_s = client.state.take_state(self.clock.monotonic())
+        if wait_s and state.id is None:
+            self.counters.states_dropped += 1  # as fast as values come, a later one replaces it
+            return
+        if wait_s:
+            raise too_fast(state, wait_s)
+        self._states.put(room, client.identity.user_id, state)
+        if state.id is not None:
+            self._delivery.reply(client, Stated(state.id, state.room))
+
     def _refresh(self, client: Client, refresh: Refresh) -> None:
         # Rooms already joined stay joined: a grant is looked at when a room is entered.
         expires_in = client.identity.expires_in(self.clock.time())
@@ -468,7 +492,12 @@ class Hub:
 
     def _exit(self, client: Client, room: Room[Client]) -> None:
         room.dismiss(client)
-        self._rooms.exit(room, client.identity.user_id)
+        self._depart(room, client.identity.user_id)
+
+    def _depart(self, room: Room[Client], user: str) -> None:
+        self._rooms.exit(room, user)
+        if user not in room.roster and not self.draining:
+            self._states.forget(room, user)
 
     def _announce(self, room: Room[Client], presence: Presence) -> None:
         if not self.draining:
@@ -541,3 +570,7 @@ class Hub:
 
 def _call_soon(callback: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_soon(callback)
+
+
+def _call_later(delay_s: float, callback: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(delay_s, callback)

@@ -19,6 +19,19 @@ class Limits:
     # A client that comes back joins all its rooms at once.
     join_per_s: float = 10.0
     join_burst: float = 100.0
+    # Ephemeral state. A position, a status or the parts of an avatar are far below 1 KiB; two
+    # kinds changing with every tick are within the rate.
+    state_bytes: int = 1024
+    state_kinds: int = 16
+    state_per_s: float = 20.0
+    state_burst: float = 40.0
+    # Changes are told together this often: people see 10 a second as movement once smoothed.
+    state_tick_s: float = 0.1
+    # All values of a room (20,000 positions), and of the process.
+    state_room_bytes: int = 1024 * 1024
+    state_total_bytes: int = 64 * 1024 * 1024
+    # Who has this much unread is told no changes; everything, once it is read.
+    state_outbox_bytes: int = 64 * 1024
     # All frames together: sends, joins, media negotiation, pings.
     frame_per_s: float = 100.0
     frame_burst: float = 300.0
@@ -48,6 +61,8 @@ class Limits:
             send_burst=math.inf,
             join_per_s=math.inf,
             join_burst=math.inf,
+            state_per_s=math.inf,
+            state_burst=math.inf,
             frame_per_s=math.inf,
             frame_burst=math.inf,
         )
@@ -64,6 +79,11 @@ class Limits:
             "send_burst": self.send_burst,
             "join_per_s": self.join_per_s,
             "join_burst": self.join_burst,
+            "state_bytes": self.state_bytes,
+            "state_kinds": self.state_kinds,
+            "state_per_s": self.state_per_s,
+            "state_burst": self.state_burst,
+            "state_tick_s": self.state_tick_s,
             "frame_per_s": self.frame_per_s,
             "frame_burst": self.frame_burst,
         }

@@ -29,6 +29,9 @@ class Roster:
         """Whether there are too many to name."""
         return not self._named
 
+    def __contains__(self, user: str) -> bool:
+        return user in self._users
+
     def enter(self, room: str, user: str, name: str) -> Presence | None:
         """Add a connection of `user`; return what the others are to be told."""
         known, connections = self._users.get(user, (name, 0))

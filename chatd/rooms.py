@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
+from chatd.board import Board
 from chatd.bus import Bus, Publication
 from chatd.counters import Counters
 from chatd.outbox import Outbox
@@ -15,13 +16,15 @@ Member = TypeVar("Member")
 class Room(Generic[Member]):
     """The members of one room in this process."""
 
-    __slots__ = ("_joining", "_live", "_watchers", "guests", "name", "roster")
+    __slots__ = ("_joining", "_live", "_watchers", "board", "guests", "name", "roster")
 
     def __init__(self, name: str, max_named: int) -> None:
         self.name = name
         self.roster = Roster(max_named)
         # Present without a chat connection (WHIP, WHEP).
         self.guests = 0
+        # None until somebody shows a value or looks at them.
+        self.board: Board[Member] | None = None
         self._live: tuple[dict[Member, Outbox], ...] = tuple({} for _ in CODECS)
         # Members the bus has not answered yet, with what was published meanwhile.
         self._joining: dict[Member, list[Publication]] = {}
@@ -75,6 +78,8 @@ class Room(Generic[Member]):
         """Forget `member`; harmless when it is not here."""
         self._joining.pop(member, None)
         self.unwatch(member)
+        if self.board is not None:
+            self.board.look_away(member)
         for live in self._live:
             live.pop(member, None)
 

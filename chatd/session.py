@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from math import isinf
 from typing import NamedTuple, Protocol
 
-from chatd.body import body_bytes, body_fault
+from chatd.body import body_bytes, body_fault, value_fault
 from chatd.errors import (
     BAD_BODY,
     BAD_REQUEST,
@@ -32,6 +32,7 @@ from chatd.errors import (
 )
 from chatd.limits import Limits, TokenBucket
 from chatd.wire import (
+    MSGPACK,
     WIRE_VERSION,
     ClientFrame,
     Codec,
@@ -41,10 +42,12 @@ from chatd.wire import (
     MediaFrame,
     Refresh,
     Send,
+    State,
 )
 
 ROOM_NAME_CHARS = 128
 _ASCII_ROOM = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+_STATE_KIND = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 _ROOM_PUNCTUATION = frozenset("-_.:/")
 
 
@@ -105,6 +108,7 @@ class Session:
         "_ping_at",
         "_resume_at",
         "_sends",
+        "_states",
         "codec",
         "id",
         "identity",
@@ -123,6 +127,7 @@ class Session:
         self._lapses_at = float("inf")
         self._frames = TokenBucket(limits.frame_per_s, limits.frame_burst, now)
         self._sends = TokenBucket(limits.send_per_s, limits.send_burst, now)
+        self._states = TokenBucket(limits.state_per_s, limits.state_burst, now)
         self._joins = TokenBucket(limits.join_per_s, limits.join_burst, now)
 
     def heard(self, now: float) -> None:
@@ -148,11 +153,13 @@ class Session:
         wait_s = self._frames.take(now)
         if wait_s:
             self._resume_at = now + wait_s
-            raise _too_fast(frame, wait_s)
+            raise too_fast(frame, wait_s)
         if type(frame) is Send:
             self._check_send(frame, now)
         elif type(frame) is Join:
             self._check_join(frame, now)
+        elif type(frame) is State:
+            self._check_state(frame)
         elif type(frame) is History:
             self._check_history(frame, now)
         elif type(frame) is Refresh:
@@ -161,6 +168,10 @@ class Session:
             # What goes on to the SFU is of the JSON data model too: any decoder there bears it.
             raise Refused(BAD_REQUEST, fault, id=frame.id)
         return frame
+
+    def take_state(self, now: float) -> float:
+        """Count a `state`; return 0.0, or the seconds until the next may come."""
+        return self._states.take(now)
 
     def receive_ping(self, now: float) -> float:
         """Count a WebSocket ping; return the seconds not to read for, 0.0 as a rule."""
@@ -231,7 +242,7 @@ class Session:
     def _check_send(self, frame: Send, now: float) -> None:
         wait_s = self._sends.take(now)
         if wait_s:
-            raise _too_fast(frame, wait_s)
+            raise too_fast(frame, wait_s)
         fault = body_fault(frame.body)
         if fault is not None:
             raise Refused(BAD_BODY, fault, id=frame.id)
@@ -242,10 +253,19 @@ class Session:
                 BAD_REQUEST, f"key has 1 to {self.limits.key_chars} characters", id=frame.id
             )
 
+    def _check_state(self, frame: State) -> None:
+        if not _STATE_KIND.fullmatch(frame.kind):
+            raise Refused(BAD_REQUEST, "kind is 1 to 32 letters, digits or -_.:", id=frame.id)
+        fault = value_fault(frame.value)
+        if fault is not None:
+            raise Refused(BAD_BODY, fault, id=frame.id)
+        if len(MSGPACK.encode(frame.value)) > self.limits.state_bytes:
+            raise Refused(BODY_TOO_BIG, "The value is over limits.state_bytes.", id=frame.id)
+
     def _check_join(self, frame: Join, now: float) -> None:
         wait_s = self._joins.take(now)
         if wait_s:
-            raise _too_fast(frame, wait_s)
+            raise too_fast(frame, wait_s)
         if not is_room_name(frame.room):
             raise Refused(BAD_ROOM, id=frame.id)
         if self.identity is not None and not self.identity.may_enter(frame.room):
@@ -255,7 +275,7 @@ class Session:
         # A page is as much work as a join.
         wait_s = self._joins.take(now)
         if wait_s:
-            raise _too_fast(frame, wait_s)
+            raise too_fast(frame, wait_s)
         if frame.before is not None and frame.after is not None:
             raise Refused(BAD_REQUEST, "before and after exclude each other", id=frame.id)
 
@@ -272,7 +292,8 @@ def _identify(token: str, utc: float, authenticator: Authenticator) -> Identity:
     return identity
 
 
-def _too_fast(frame: ClientFrame, wait_s: float) -> Refused:
+def too_fast(frame: ClientFrame, wait_s: float) -> Refused:
+    """Return the refusal of a frame that came `wait_s` too early."""
     # Rounded up, so that a client that waits as told finds a token.
     retry_after_ms = min(int(wait_s * 1000) + 1, 60_000)
     return Refused(RATE_LIMITED, id=getattr(frame, "id", None), retry_after_ms=retry_after_ms)

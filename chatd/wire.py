@@ -51,6 +51,7 @@ class Join(_FromClient, frozen=True):
     since: Since | None = None
     history: Count = 0
     presence: bool = False
+    state: bool = False
 
 
 class Send(_FromClient, frozen=True):
@@ -85,6 +86,18 @@ class Ping(_FromClient, frozen=True):
     id: Id | None = None
 
 
+class State(_FromClient, frozen=True):
+    """Show a value to the room, until the next of its kind; None takes it away.
+
+    Answered only when it has an `id`.
+    """
+
+    room: str
+    kind: str
+    value: Any
+    id: Id | None = None
+
+
 class Refresh(_FromClient, frozen=True):
     """Go on with a new token of the same user."""
 
@@ -101,7 +114,7 @@ class MediaFrame(msgspec.Struct, frozen=True):
     raw: dict[str, Any]
 
 
-_TYPED = Hello | Join | Send | Leave | History | Ping | Refresh
+_TYPED = Hello | Join | Send | Leave | History | Ping | Refresh | State
 
 ClientFrame = _TYPED | MediaFrame
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -112,6 +125,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "history": History,
     "ping": Ping,
     "refresh": Refresh,
+    "state": State,
 }
 
 
@@ -126,6 +140,14 @@ class Person(msgspec.Struct, frozen=True, gc=False):
 
     user: str
     name: str
+
+
+class UserState(msgspec.Struct, frozen=True, gc=False):
+    """The last value of a user and kind; None: it was taken away."""
+
+    user: str
+    kind: str
+    value: Any
 
 
 class User(msgspec.Struct, frozen=True, gc=False):
@@ -156,6 +178,7 @@ class Joined(_FromServer, frozen=True):
     messages: list[msgspec.Raw]
     members: list[Person] | None = None
     count: int | None = None
+    states: list[UserState] | None = None
 
 
 class Sent(_FromServer, frozen=True):
@@ -216,6 +239,21 @@ class Pong(_FromServer, frozen=True):
     """The answer to `ping`."""
 
     id: int | None = None
+
+
+class Stated(_FromServer, frozen=True):
+    """The answer to a `state` that asked for one."""
+
+    id: int
+    room: str
+
+
+class States(_FromServer, frozen=True):
+    """What changed in a room since the last tick; with `all`, everything there is."""
+
+    room: str
+    states: list[UserState]
+    all: bool = False
 
 
 class Refreshed(_FromServer, frozen=True):

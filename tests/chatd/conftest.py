@@ -135,8 +135,15 @@ class House:
         self.bus = options.pop("bus", None) or LocalBus(clock=self.clock)
         self.tokens = TableOfTokens()
         self._deferred: list[Callable[[], None]] = []
+        self._timers: list[tuple[float, Callable[[], None]]] = []
         self.hub = Hub(
-            self.bus, self.facts, self.tokens, self.clock, defer=self._deferred.append, **options
+            self.bus,
+            self.facts,
+            self.tokens,
+            self.clock,
+            defer=self._deferred.append,
+            later=lambda delay_s, call: self._timers.append((self.clock.now + delay_s, call)),
+            **options,
         )
 
     def settle(self) -> None:
@@ -145,6 +152,15 @@ class House:
             deferred, self._deferred[:] = list(self._deferred), []
             for callback in deferred:
                 callback()
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass, and do what falls due by timers."""
+        self.clock.advance(seconds)
+        due = [call for at, call in self._timers if at <= self.clock.now]
+        self._timers = [timer for timer in self._timers if timer[0] > self.clock.now]
+        for call in due:
+            call()
+        self.settle()
 
     def connect(self, codec: Codec = MSGPACK) -> Visitor:
         """Return somebody who has not said hello."""

@@ -66,6 +66,7 @@ class Stage:
                 person.pipe.closed = None
 
     def tick(self):
+        self.house.elapse(self.house.hub.limits.state_tick_s)
         self.house.hub.tick()
         self.listen()
 
@@ -95,9 +96,9 @@ def test_every_example_is_found():
 def test_every_type_of_frame_has_an_example():
     shown = {json.loads(e["json"]).get("t") for found in SECTIONS.values() for e in found}
     assert shown >= {
-        *("hello", "join", "send", "leave", "history", "ping", "refresh"),
+        *("hello", "join", "send", "leave", "history", "ping", "refresh", "state"),
         *("welcome", "joined", "sent", "left", "message", "presence", "pong", "refreshed"),
-        "error",
+        *("error", "stated", "states"),
     }
 
 
