@@ -7,7 +7,7 @@ carry another track under fresh SSRCs. Tracks beyond `SLOTS_LIMIT` wait for an i
 **At most one offer is outstanding**; what changes meanwhile goes into the next one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -125,11 +125,8 @@ class Subscribing:
         self, candidates: tuple[Candidate, ...], fingerprint: sdp.Fingerprint, now: float
     ) -> OfferFrame:
         """Make the next offer: `n`, `sdp` and the tracks with their mids."""
-        offered = {slot.track.id for slot in self.slots if slot.track is not None}
-        for track in self._wanted:
-            missing = track.id not in offered and track.id not in self._declined
-            if missing and self._has_place(track.kind):
-                self._place(track)
+        for track in list(self._missing()):
+            self._place(track)
         for slot in self.slots:
             slot.offered = slot.track
         self.number += 1
@@ -202,10 +199,12 @@ class Subscribing:
                 self._number(slot)
                 self._must_offer = True
 
-    def handle_timeout(self, now: float) -> None:
-        """Give up waiting for an answer, so that the offer is made again."""
-        if self.answer_until is not None and now >= self.answer_until:
-            self.offer_again()
+    def handle_timeout(self, now: float) -> bool:
+        """Give up waiting for an answer; tell whether the offer is to be made again."""
+        if self.answer_until is None or now < self.answer_until:
+            return False
+        self.offer_again()
+        return True
 
     def close(self) -> None:
         """End the connection."""
@@ -215,21 +214,27 @@ class Subscribing:
 
     def _differs(self) -> bool:
         """Tell whether the last offer shows something else than is wanted."""
-        offered = {slot.track.id for slot in self.slots if slot.track is not None}
-        missing = [t for t in self._wanted if t.id not in offered and t.id not in self._declined]
-        if any(self._has_place(track.kind) for track in missing):
-            return True
-        return any(slot.state is SlotState.ENDING for slot in self.slots)
+        return any(slot.state is SlotState.ENDING for slot in self.slots) or any(self._missing())
 
-    def _has_place(self, kind: str) -> bool:
-        idle = any(slot.state is SlotState.IDLE and slot.kind == kind for slot in self.slots)
-        return idle or len(self.slots) < SLOTS_LIMIT
+    def _missing(self) -> Iterator[PublishedTrack]:
+        """Yield the wanted tracks that are not offered, though there may be a place for them."""
+        offered = {slot.track.id for slot in self.slots if slot.track is not None}
+        placeable = {slot.kind for slot in self.slots if slot.state is SlotState.IDLE}
+        if len(self.slots) < SLOTS_LIMIT:
+            placeable |= negotiation.OFFERED.keys()
+        for track in self._wanted:
+            missing = track.id not in offered and track.id not in self._declined
+            if missing and track.kind in placeable:
+                yield track
 
     def _place(self, track: PublishedTrack) -> None:
+        """Put a track on an idle m-line or a new one, if there may be one more."""
         for slot in self.slots:
             if slot.state is SlotState.IDLE and slot.kind == track.kind:
                 break
         else:
+            if len(self.slots) >= SLOTS_LIMIT:
+                return
             slot = Slot(str(len(self.slots)), track.kind)
             self.slots.append(slot)
         slot.track = track

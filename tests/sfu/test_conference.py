@@ -273,3 +273,21 @@ async def test_wake_is_called_when_there_is_something_to_send(world: World) -> N
     world.conference.wake = lambda: woken.append(True)
     world.person("host").join()
     assert woken
+
+
+async def test_the_offers_of_a_crowd_are_made_in_turns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who left a full room held all media up while everybody's offer was written."""
+    monkeypatch.setattr(conference, "LINES_AT_ONCE", 4)
+    people = [world.person(str(n)) for n in range(5)]
+    for person in people:
+        person.join()
+    people[0].publish([MICROPHONE, CAMERA])
+    for person in people[1:]:
+        person.answer()
+    world.conference.leave(world.conference.participants[people[0].participant])
+    turns = []
+    while events := world.conference.drain_events():
+        turns.append(sum(e["frame"]["t"] == "media.offer" for _, e in events))
+    assert turns == [2, 2]

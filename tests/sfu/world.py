@@ -53,6 +53,8 @@ class World:
             wall_ms=self.clock.wall_ms,
             random=urandom,
         )
+        self._awake = False
+        self.conference.wake = self._wake
         self.signaling = Signaling(self.conference)
         self.hub = Hub()
 
@@ -63,8 +65,14 @@ class World:
         return answered
 
     def deliver(self) -> None:
-        for link, event in self.conference.drain_events():
-            link.push(event)
+        self._awake = True
+        while self._awake:
+            self._awake = False
+            for link, event in self.conference.drain_events():
+                link.push(event)
+
+    def _wake(self) -> None:
+        self._awake = True
 
     def advance(self, seconds: float, *alive: MemoryPeer) -> None:
         """Let time pass in ticks; the peers in `alive` keep their consent fresh."""
