@@ -99,7 +99,7 @@ class Unpacker:
                 break
             try:
                 messages.append(_decode(bytes(self._buffer[_LENGTH.size : end])))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 raise ControlBroken(str(error)) from None
             del self._buffer[:end]
         return messages

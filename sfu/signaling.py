@@ -91,12 +91,13 @@ class Signaling:
         """
         living = set(sessions)
         for participant in self.conference.participants.values():
-            if participant.link not in {None, link}:
-                continue
-            if participant.role != "chat":
-                participant.link = link
-            elif participant.session in living:
+            if participant.role == "chat" and participant.session in living:
+                # Also from another link: it is the lost one, whose end was not read yet.
                 self._bind(participant, participant.session, link)
+            elif participant.link not in {None, link}:
+                continue
+            elif participant.role != "chat":
+                participant.link = link
             elif participant.session is not None or participant.grace_until is None:
                 self._sessions.pop(participant.session or "", None)
                 participant.session = None

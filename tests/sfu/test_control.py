@@ -253,6 +253,12 @@ async def test_the_server_drops_who_speaks_something_else(path: Path) -> None:
     await server.close()
 
 
+def test_what_is_nested_too_deep_is_broken() -> None:
+    body = b"\x81\xa1a" + b"\x91" * 100_000 + b"\x90"
+    with pytest.raises(ControlBroken):
+        Unpacker().receive_data(len(body).to_bytes(4, "big") + body)
+
+
 async def test_several_requests_in_one_write_are_answered_in_order(path: Path) -> None:
     server = ControlServer(path, Echo())
     await server.start()

@@ -432,6 +432,18 @@ async def test_a_resumed_participant_keeps_its_media(world: World) -> None:
     assert host.pushed("participant")[-1]["event"] == "joined"
 
 
+async def test_a_hub_that_is_back_before_its_end_was_noticed_keeps_its_people(world: World) -> None:
+    """They were known, and left all the same when the old connection's end was read."""
+    visitor = world.person("visitor")
+    visitor.join()
+    back = Hub()
+    answer = world.ask("sessions", hub=back, sessions=[visitor.session])
+    assert answer["known"] == [visitor.session]
+    world.signaling.link_lost(world.hub)
+    world.advance(LINK_GRACE_S + 1)
+    assert visitor.participant in world.conference.participants
+
+
 async def test_a_resume_after_changes_offers_them(world: World) -> None:
     host, visitor = world.person("host"), world.person("visitor")
     host.join()
