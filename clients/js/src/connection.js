@@ -122,6 +122,11 @@ export class Connection extends Emitter {
     });
   }
 
+  /** Send what nobody answers; dropped while not connected. @param {Frame} frame */
+  tell(frame) {
+    if (this.state === "connected") this.#socket?.send(JSON.stringify(frame));
+  }
+
   /**
    * Make sure the connection is alive, now: after sleep, a network change, a missing reply.
    *

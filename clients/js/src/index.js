@@ -83,8 +83,9 @@ export class Metaport extends Emitter {
    * Join a room.
    *
    * @param {string} name
-   * @param {{history?: number, presence?: boolean}} [wishes] how many past messages to begin with
-   *   (50); whether to know who is there (yes)
+   * @param {{history?: number, presence?: boolean, state?: boolean}} [wishes] how many past
+   *   messages to begin with (50); whether to know who is there (yes); whether to hear what
+   *   others show with `setState` (no)
    * @returns {Promise<Room>}
    */
   async join(name, wishes) {

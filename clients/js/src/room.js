@@ -3,6 +3,7 @@ import { Emitter } from "./events.js";
 import { Media } from "./media.js";
 import { Message } from "./message.js";
 import { Outgoing } from "./outgoing.js";
+import { States } from "./states.js";
 import { Timeline } from "./timeline.js";
 
 const REJOIN_MS = 2_000;
@@ -15,7 +16,8 @@ const REJOIN_MS = 2_000;
  *
  * Events: `message` ({message, origin: "live" | "recovered" | "history"}) for each message once, in
  * order, one's own included; `outgoing` (message) when one of our own appears or changes state;
- * `gap` ({missing}) when messages were lost for good; `members`; `state`; `error`.
+ * `gap` ({missing}) when messages were lost for good; `members`; `shown` ({user, kind, value}) for
+ * what is true only now; `state`; `error`.
  */
 export class Room extends Emitter {
   /**
@@ -46,6 +48,13 @@ export class Room extends Emitter {
       settled: (message, reply) => this.#acknowledged(message, reply),
       concluded: (message) => this.emit("outgoing", message),
     });
+    this.#states = new States({
+      connection,
+      room: name,
+      environment,
+      ready: () => this.state === "joined",
+      changed: (state) => this.emit("shown", state),
+    });
     this.media = new Media({ room: this, connection, devices, environment });
   }
 
@@ -53,8 +62,10 @@ export class Room extends Emitter {
   #environment;
   #timeline;
   #outgoing;
+  #states;
   #history = 0;
   #presence = false;
+  #state = false;
   #rejoinTimer = null;
   /** Counts attempts to join, so that the reply to an overtaken one is ignored. */
   #attempt = 0;
@@ -67,11 +78,13 @@ export class Room extends Emitter {
   /**
    * Join, or join again with other wishes.
    *
-   * @param {{history?: number, presence?: boolean}} [wishes] how many past messages to begin with
+   * @param {{history?: number, presence?: boolean, state?: boolean}} [wishes] how many past
+   *   messages to begin with; whether to hear what others show
    */
-  async join({ history = 50, presence = true } = {}) {
+  async join({ history = 50, presence = true, state = false } = {}) {
     this.#history = history;
     this.#presence = presence;
+    this.#state = state;
     await this.#join(false);
     // The connection was lost meanwhile: it comes back by itself, and so does the room.
     while (this.state === "joining") await this.next("state");
@@ -84,6 +97,7 @@ export class Room extends Emitter {
     const here = this.state === "joined" || this.state === "joining";
     await this.media.leave();
     this.#become("left");
+    this.#states.end();
     if (here && this.#connection.state === "connected") {
       await this.#connection.request({ t: "leave", room: this.name });
     }
@@ -118,6 +132,22 @@ export class Room extends Emitter {
     this.emit("discarded", message);
   }
 
+  /** Last values others show, by user id and kind. @returns {Map<string, Map<string, any>>} */
+  get states() {
+    return this.#states.values;
+  }
+
+  /**
+   * Show a value to the room until the next one of its kind, or until we leave: a position, an
+   * avatar, a status, typing. It is not a message: not kept, and the last one counts.
+   *
+   * @param {string} kind 1 to 32 letters, digits or `-_.:`; at most 16 kinds
+   * @param {any} value JSON of at most 1 KiB; `null` takes it away
+   */
+  setState(kind, value) {
+    this.#states.set(kind, value);
+  }
+
   /** The connection is back: catch up from the last offset seen. */
   resume() {
     if (this.state === "joining") this.#join(true).catch(() => {});
@@ -134,6 +164,7 @@ export class Room extends Emitter {
   receive(frame) {
     if (frame.t === "message") this.#live(frame);
     else if (frame.t === "presence") this.#present(frame);
+    else if (frame.t === "states") this.#states.receive(/** @type {any} */ (frame));
     else if (frame.t.startsWith("media.")) this.media.receive(frame);
   }
 
@@ -165,6 +196,7 @@ export class Room extends Emitter {
       room: this.name,
       ...(since ? { since } : { history: this.#history }),
       ...(this.#presence ? { presence: true } : {}),
+      ...(this.#state ? { state: true } : {}),
     });
   }
 
@@ -182,6 +214,7 @@ export class Room extends Emitter {
     this.#become("joined");
     this.emit("members", this.members);
     this.#outgoing.flush();
+    this.#states.resume(reply.states);
     this.media.resume();
   }
 

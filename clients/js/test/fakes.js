@@ -120,7 +120,7 @@ export function fakeEnvironment(overrides = {}) {
 /** A server of the text protocol with one room, as far as a client can tell. */
 export class FakeServer {
   constructor({ epoch = "e1", limits = {}, keep = 1_000 } = {}) {
-    Object.assign(this, { epoch, limits, keep, log: [], keys: new Map(), members: [], answers: true });
+    Object.assign(this, { epoch, limits, keep, log: [], keys: new Map(), members: [], states: [], answers: true });
     /** Called with each request before it is served; return an error to refuse it. */
     this.refuse = () => null;
     /** Whether the echo of a message leaves before its acknowledgement. */
@@ -155,19 +155,21 @@ export class FakeServer {
     const error = this.refuse(frame);
     if (error) return socket.say({ t: "error", id: frame.id, ...error });
     if (frame.t === "join") return socket.say(this.#joined(frame));
+    if (frame.t === "state") return undefined;
     if (frame.t === "leave") return socket.say({ t: "left", id: frame.id, room: frame.room });
     if (frame.t === "send") return this.#send(socket, frame);
     return this.media?.(socket, frame);
   }
 
-  #joined({ id, room, since, history = 0 }) {
+  #joined({ id, room, since, history = 0, state = false }) {
     const top = this.log.length;
     const oldest = Math.max(0, top - this.keep);
     const recovered = Boolean(since && since.epoch === this.epoch && since.offset <= top && since.offset >= oldest);
     let messages = [];
     if (recovered) messages = this.log.slice(since.offset);
     else if (!since && history > 0) messages = this.log.slice(-history);
-    return { t: "joined", id, room, epoch: this.epoch, offset: top, recovered, messages, members: this.members };
+    const joined = { t: "joined", id, room, epoch: this.epoch, offset: top, recovered, messages, members: this.members };
+    return state ? { ...joined, states: this.states } : joined;
   }
 
   #send(socket, { id, room, body, key }) {
