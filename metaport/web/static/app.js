@@ -9,6 +9,7 @@ import { Entrance } from "./entrance.js";
 import { language, languageSwitch } from "./language.js";
 import { MembersDialog } from "./members_dialog.js";
 import { Stage } from "./stage.js";
+import { Typing } from "./typing.js";
 import { VisitCost } from "./visit_cost.js";
 
 const HISTORY = 50;
@@ -64,7 +65,7 @@ async function enter({ name, room: roomName, microphone, camera }) {
   const room = client.room(roomName);
   const conversation = new Conversation(room);
   try {
-    await client.join(roomName, { history: HISTORY });
+    await client.join(roomName, { history: HISTORY, state: true });
   } catch (error) {
     await client.close();
     throw error;
@@ -77,6 +78,7 @@ async function enter({ name, room: roomName, microphone, camera }) {
 
 function furnish(client, room, conversation) {
   const composer = new Composer(room, () => client.connection.limits);
+  new Typing(room, () => client.user?.id);
   new Stage(client, room);
   new MembersDialog(room, () => client.user?.id);
   banner.follow(client, room.media);

@@ -89,6 +89,9 @@ export default {
     members: "People here",
     membersOf: "{n} here",
     membersBig: "Too many people to list.",
+    typingOne: "{name} is writing.",
+    typingTwo: "{name} and {other} are writing.",
+    typingMany: "{n} people are writing.",
     tooLong: "The message is too long by {n} bytes.",
   },
   stage: {

@@ -89,6 +89,9 @@ export default {
     members: "참여자",
     membersOf: "참여자 {n}명",
     membersBig: "참여자가 많아 명단은 표시하지 않습니다.",
+    typingOne: "{name} 님이 글을 쓰고 있습니다.",
+    typingTwo: "{name} 님과 {other} 님이 글을 쓰고 있습니다.",
+    typingMany: "{n}명이 글을 쓰고 있습니다.",
     tooLong: "글이 너무 깁니다. {n}바이트를 줄여 주세요.",
   },
   stage: {
