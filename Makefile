@@ -43,15 +43,15 @@ lock: .venv/.dev
 		{ echo "metaport needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set PYTHON=…"; exit 2; }
 	$(PYTHON) -m venv .venv
 
-.venv/.run: .venv/bin/python requirements.lock pyproject.toml setup.py sfu/_rewrite.pyx
+.venv/.run: .venv/bin/python requirements.lock pyproject.toml setup.py $(wildcard sfu/*.pyx)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/.dev: .venv/bin/python requirements-dev.lock pyproject.toml setup.py sfu/_rewrite.pyx
+.venv/.dev: .venv/bin/python requirements-dev.lock pyproject.toml setup.py $(wildcard sfu/*.pyx)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.run
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache sfu/_rewrite.c sfu/*.so
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache sfu/_*.c sfu/*.so

@@ -28,8 +28,11 @@ class OptionalBuild(build_ext):
 def extensions() -> list[Extension]:
     if cythonize is None:
         return []
-    source = Extension("sfu._rewrite", ["sfu/_rewrite.pyx"], optional=True)
-    return cythonize([source], compiler_directives={"language_level": "3"})
+    sources = [
+        Extension(f"sfu.{name}", [f"sfu/{name}.pyx"], optional=True)
+        for name in ("_rewrite", "_fanout")
+    ]
+    return cythonize(sources, compiler_directives={"language_level": "3"})
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})

@@ -29,6 +29,8 @@ PACKAGES = (
     "aiohttp", "aioice", "aiortc", "aiosqlite", "asyncpg", "cryptography", "msgspec",
     "prometheus-client", "PyJWT", "pylibsrtp", "redis", "SQLAlchemy", "uvloop",
 )  # fmt: skip
+# Where a compiled module has a pure-Python twin.
+TWINS = ("sfu.rewrite", "sfu.fanout")
 SPACE_NOTE_BYTES, SPACE_BAD_BYTES = 2 << 30, 200 << 20
 SERVICE_TIMEOUT_S = 3.0
 REDIS_MAJOR = 7  # sharded pub/sub
@@ -114,15 +116,16 @@ def _versions() -> Iterator[Finding]:
 
 def _twin() -> Finding:
     try:
-        twin = importlib.import_module("sfu.rewrite").TWIN
+        pure = [name for name in TWINS if importlib.import_module(name).TWIN != "compiled"]
     except (ImportError, AttributeError) as error:
         return _finding("bad", "패킷 경로", "packet path", str(error))
-    if twin == "compiled":
+    if not pure:
         return _finding("ok", "패킷 경로", "packet path", "컴파일된 쌍둥이", "compiled twin")
+    names = ", ".join(pure)
     return _finding(
         "note", "패킷 경로", "packet path",
-        "순수 파이썬 쌍둥이 (느립니다. C 컴파일러를 설치하고 다시 설치하세요)",
-        "pure-Python twin (slower; install a C compiler, then install again)",
+        f"순수 파이썬 쌍둥이: {names} (느립니다. C 컴파일러를 설치하고 다시 설치하세요)",
+        f"pure-Python twin of {names} (slower; install a C compiler, then install again)",
     )  # fmt: skip
 
 

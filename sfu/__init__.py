@@ -9,7 +9,8 @@ The path of a media packet, all in one call and without an await:
    frames, and for each `subscription.Flavour` of receivers calls
 4. `rewrite.normalise` once, keeps the result in the flavour's `nack.PacketRing`, and for each
    `subscription.Subscription`
-5. `rewrite.patch`: SSRC, sequence and timestamp; `Output.send_rtp` encrypts and sends at once.
+5. `fanout.forward`, once for all of them: writes SSRC, sequence and timestamp, encrypts, sends;
+   what a batch of arrivals brings for one receiver leaves together at its end.
 
 Feedback goes the other way: `subscriber.Subscriber.receive_rtcp` answers NACK from the ring and
 merges key frame requests into `Track.request_key_frame`; `Publisher.handle_timeout` sends NACK,

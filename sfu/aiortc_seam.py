@@ -14,7 +14,7 @@ route each packet, and closes the transport when a malformed header extension ra
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiortc import rtcdtlstransport
 from aiortc.rtcdtlstransport import (
@@ -67,6 +67,18 @@ _protect_rtp = lib.srtp_protect
 _protect_rtcp = lib.srtp_protect_rtcp
 _unprotect_rtp = lib.srtp_unprotect
 _unprotect_rtcp = lib.srtp_unprotect_rtcp
+
+# Compiled code calls it by this address; another release of libsrtp might want other arguments.
+_protect_pointer = ffi.addressof(lib, "srtp_protect")
+_PROTECT = "srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)"
+
+
+class Sender(NamedTuple):
+    """What compiled code protects a peer's RTP with. The addresses live as long as ``owner``."""
+
+    owner: object
+    srtp: int  # an srtp_t
+    protect: int  # srtp_protect
 
 
 class UnprotectError(Exception):
@@ -148,6 +160,17 @@ class DtlsSrtp:
     def connected(self) -> bool:
         """Tell whether SRTP keys are there and the peer has not left."""
         return self._tx is not None and not self._closed
+
+    @property
+    def sender(self) -> Sender | None:
+        """Return what `protect_rtp` uses; `None` without keys, or if it is not as expected."""
+        if not self.connected or ffi.typeof(_protect_pointer).cname != _PROTECT:
+            return None
+        return Sender(
+            self._dtls._tx_srtp._srtp,
+            int(ffi.cast("uintptr_t", self._tx)),
+            int(ffi.cast("uintptr_t", _protect_pointer)),
+        )
 
     def start(self, fingerprints: Sequence[Fingerprint]) -> None:
         """Answer the handshake of the peer with these certificate fingerprints."""

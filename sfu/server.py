@@ -59,7 +59,9 @@ class SfuServer:
         self._clock = clock
         counters = TransportCounters()
         self._udp = UdpPort(clock=clock, counters=counters)
-        self._transports = Transports(Certificate(), self._udp.send, random, counters)
+        self._transports = Transports(
+            Certificate(), self._udp.send, random, counters, self._udp.departures
+        )
         self._timers = Timers()
         self.conference = Conference(
             self._transports, facts, clock=clock, wall_ms=wall_ms, random=random

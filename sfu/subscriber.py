@@ -69,7 +69,7 @@ class Subscriber:
             rtx_ssrc=rtx_ssrc,
             codecs=codecs,
             flavour=track.flavour(codecs, extensions),
-            send=self._output.send_rtp,
+            output=self._output,
             seed=self._random(8),
             tally=self.tally,
         )

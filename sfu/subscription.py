@@ -1,10 +1,11 @@
 """One track as one receiver gets it (`Subscription`), and the receivers that share a form of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sfu import rtcp
 from sfu.codec import ABS_SEND_TIME, AUDIO_LEVEL, VIDEO_ORIENTATION, Codec
+from sfu.fanout import Flow, Route
 from sfu.nack import PacketRing
 from sfu.rewrite import normalise, patch, read_header
 from sfu.rtp import wrap_rtx
@@ -39,6 +40,10 @@ def send_time(now: float) -> int:
 
 class Output(Protocol):
     """Where packets leave: protect and send at once; never raises, never blocks."""
+
+    @property
+    def route(self) -> Route | None:
+        """Return what `sfu.fanout.forward` may use instead of `send_rtp`, to the same effect."""
 
     def send_rtp(self, packet: bytes) -> None:
         """Send one RTP packet."""
@@ -103,7 +108,7 @@ def matching(codec: Codec, among: Sequence[Codec]) -> Codec | None:
     return next((other for other in same if other.fmtp == codec.fmtp), same[0] if same else None)
 
 
-class Subscription:
+class Subscription(Flow):
     """One track as one receiver gets it, under its own SSRC. Made by `Subscriber.subscribe`.
 
     **Outgoing numbers never go back and never mean two packets**: they are the track's plus a
@@ -119,24 +124,17 @@ class Subscription:
         "_reports",
         "_rtx_payload_types",
         "_rtx_sequence",
-        "egress_bytes",
         "first_number",
         "flavour",
         "flowing",
         "fraction_lost",
         "jitter_s",
         "mid",
-        "octets",
-        "packets",
         "packets_lost",
         "report_at",
         "rtt_s",
         "rtx_ssrc",
-        "send",
-        "sequence_shift",
-        "ssrc",
         "tally",
-        "timestamp_shift",
         "track",
     )
 
@@ -149,7 +147,7 @@ class Subscription:
         rtx_ssrc: int | None,
         codecs: Sequence[Codec],
         flavour: Flavour,
-        send: Callable[[bytes], None],
+        output: Output,
         seed: bytes,
         tally: Tally,
     ) -> None:
@@ -158,11 +156,12 @@ class Subscription:
         self.ssrc = ssrc
         self.rtx_ssrc = rtx_ssrc
         self.flavour = flavour
-        self.send = send
+        self.send = output.send_rtp
+        self.route = output.route
         self.tally = tally
-        self.packets = 0  # RTP packets sent, retransmissions not counted
-        self.octets = 0  # their payload
-        self.egress_bytes = 0  # RTP bytes sent, retransmissions included
+        self.packets = 0
+        self.octets = 0
+        self.egress_bytes = 0
         self.flowing = False
         # RFC 3711 wants the first sequence number below 2^15: a loss at the very start must not
         # look like a wrapped number.
@@ -203,20 +202,6 @@ class Subscription:
             self.flowing = False
             self.flavour.flows.remove(self)
             self._next_number = highest + 1 + self.sequence_shift
-
-    def forward(self, template: bytes, number: int, timestamp: int, octets: int) -> None:
-        """Send one normalised packet: what `Track` does inline for packets that are in order."""
-        self.send(
-            patch(
-                template,
-                self.ssrc,
-                number + self.sequence_shift,
-                timestamp + self.timestamp_shift,
-            )
-        )
-        self.packets += 1
-        self.octets += octets
-        self.egress_bytes += len(template)
 
     def repeat(self, lost: Sequence[int], now: float) -> None:
         """Answer a NACK: packets of the ring in RTX where negotiated, else exactly as sent.

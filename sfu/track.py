@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from sfu.codec import AUDIO_LEVEL, Codec
+from sfu.fanout import forward
 from sfu.keyframes import KEY_FRAMES, Size
 from sfu.loudness import Loudness
 from sfu.nack import MAX_GAP
 from sfu.reception import SenderReport
-from sfu.rewrite import find_element, normalise, patch
+from sfu.rewrite import find_element, normalise
 from sfu.rtp import Header
 from sfu.subscription import RING_PACKETS, Flavour, Subscription, flavour_key, send_time
 from sfu.tally import Tally
@@ -377,28 +378,11 @@ class Track:
             if not flows:
                 continue
             self.forwarded_at = now
-            size = len(template)
-            if in_order:
-                for flow in flows:
-                    flow.send(
-                        patch(
-                            template,
-                            flow.ssrc,
-                            place + flow.sequence_shift,
-                            timestamp + flow.timestamp_shift,
-                        )
-                    )
-                    flow.packets += 1
-                    flow.octets += octets
-                    flow.egress_bytes += size
-                count = len(flows)
-            else:
-                due = [flow for flow in flows if place >= flow.first_number]
-                for flow in due:
-                    flow.forward(template, place, timestamp, octets)
-                count = len(due)
-            self._tally.packets_out += count
-            self._tally.bytes_out += count * size
+            if not in_order:
+                flows = [flow for flow in flows if place >= flow.first_number]
+            forward(flows, template, place, timestamp, octets)
+            self._tally.packets_out += len(flows)
+            self._tally.bytes_out += len(flows) * len(template)
 
     def _catch_up(self, started: list[Subscription], place: int) -> None:
         """Send what followed a key frame whose first packet came late."""
@@ -407,6 +391,6 @@ class Track:
                 template = subscription.flavour.ring.get(number)
                 if template is not None:
                     timestamp = int.from_bytes(template[4:8], "big")
-                    subscription.forward(template, number, timestamp, len(template) - 12)
+                    forward([subscription], template, number, timestamp, len(template) - 12)
                     self._tally.packets_out += 1
                     self._tally.bytes_out += len(template)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from sfu.aiortc_seam import Certificate, DtlsSrtp, UnprotectError
 from sfu.errors import HostileBytes
+from sfu.fanout import Departures, Route
 from sfu.ice import Credentials, IceAgent, IceSession, Path
 from sfu.sdp import Fingerprint
 
@@ -68,6 +69,8 @@ class PeerTransport:
         self.on_connected: Callable[[], None] = _nothing
         self.on_lost: Callable[[], None] = _nothing
         self.on_closed: Callable[[str], None] = _nothing_why
+        # How packets for many leave; `None` where all go by `send_rtp`.
+        self.route = Route(layer.departures, session) if layer.departures is not None else None
         self.lost = False
         self.closed = False
         self.fingerprints: tuple[Fingerprint, ...] = ()
@@ -94,6 +97,7 @@ class PeerTransport:
         if self._dtls.started and tuple(fingerprints) == self.fingerprints:
             return
         if self._dtls.started:
+            self._unkey()
             self._dtls.close()
             self._dtls = self._fresh_dtls()
             if self._reachable:
@@ -110,6 +114,7 @@ class PeerTransport:
         if self.closed:
             return
         self.closed = True
+        self._unkey()
         self._dtls.close()
         self._layer.forget(self)
 
@@ -199,8 +204,15 @@ class PeerTransport:
     def _dtls_connected(self) -> None:
         self._handshake_until = None
         self._counters.connected += 1
+        sender = self._dtls.sender
+        if self.route is not None and sender is not None:
+            self.route.key(sender)
         if self.ice.selected is not None:
             self.on_connected()
+
+    def _unkey(self) -> None:
+        if self.route is not None:
+            self.route.unkey()
 
     def _end(self, reason: str) -> None:
         if not self.closed:
@@ -221,7 +233,10 @@ def _nothing_why(reason: str) -> None:
 
 
 class Transports:
-    """All peer transports of this process. `send` puts a datagram on a path, never raising."""
+    """All peer transports of this process. `send` puts a datagram on a path, never raising.
+
+    With `departures` packets for many receivers leave on its sockets, without `send`.
+    """
 
     def __init__(
         self,
@@ -229,8 +244,10 @@ class Transports:
         send: Send,
         random: Callable[[int], bytes],
         counters: TransportCounters | None = None,
+        departures: Departures | None = None,
     ) -> None:
         self.certificate = certificate
+        self.departures = departures
         self.counters = counters or TransportCounters()
         self.send = send
         self.agent = IceAgent(random)

@@ -15,6 +15,7 @@ from itertools import count
 
 import ifaddr
 
+from sfu.fanout import Departures
 from sfu.ice import Path
 from sfu.sdp import Candidate
 from sfu.transport import TransportCounters
@@ -90,6 +91,7 @@ class UdpPort:
 
     def __init__(self, *, clock: Callable[[], float], counters: TransportCounters) -> None:
         self.port = 0
+        self.departures = Departures(counters)
         self._clock = clock
         self._counters = counters
         self._receive: Receive = _ignore
@@ -160,7 +162,9 @@ class UdpPort:
             counters.bytes_sent += len(datagram)
 
     def _close(self, address: str) -> None:
-        sock = self._sockets.pop(self._by_address.pop(address))
+        number = self._by_address.pop(address)
+        sock = self._sockets.pop(number)
+        self.departures.close(number)
         asyncio.get_running_loop().remove_reader(sock.fileno())
         sock.close()
 
@@ -186,12 +190,15 @@ class UdpPort:
         number = next(self._numbers)
         self.port = sock.getsockname()[1]
         self._sockets[number] = sock
+        self.departures.open(number, sock)
         self._by_address[address] = number
         asyncio.get_running_loop().add_reader(sock.fileno(), self._read, number, sock)
 
     def _read(self, number: int, sock: socket.socket) -> None:
         now = self._clock()
         receive = self._receive
+        # What a burst brings for one receiver leaves together.
+        self.departures.gather()
         for _ in range(BATCH):
             try:
                 datagram, address = sock.recvfrom(READ_BYTES)
@@ -201,6 +208,7 @@ class UdpPort:
                 # An ICMP error of an earlier send (RFC 1122 section 4.1.3.3): read on.
                 continue
             receive(datagram, Path(number, address), now)
+        self.departures.flush()
         self._received()
 
 

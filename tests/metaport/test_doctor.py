@@ -154,3 +154,15 @@ async def test_a_postgresql_that_answers_is_told_with_its_version(
     finding = (await findings(variant(config, METAPORT_DATABASE_URL=postgres_url)))["database"]
     assert finding.verdict == "ok"
     assert finding.say.en.startswith("PostgreSQL 1")
+
+
+async def test_a_twin_that_was_not_built_is_named(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfu.rewrite.TWIN", "compiled")
+    monkeypatch.setattr("sfu.fanout.TWIN", "python")
+    finding = (await findings(config))["packet path"]
+    assert finding.verdict == "note"
+    assert "pure-Python twin of sfu.fanout" in finding.say.en
+    monkeypatch.setattr("sfu.fanout.TWIN", "compiled")
+    assert (await findings(config))["packet path"].verdict == "ok"

@@ -184,6 +184,8 @@ class Screen:
 
 
 class _Datagrams:
+    route = None
+
     def __init__(self, rtp: Callable[[bytes], None], rtcp: Callable[[bytes], None]) -> None:
         self.send_rtp = rtp
         self.send_rtcp = rtcp

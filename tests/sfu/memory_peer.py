@@ -14,6 +14,7 @@ from aiortc.rtcdtlstransport import (
 )
 
 from sfu.aiortc_seam import Certificate
+from sfu.fanout import Departures
 from sfu.ice import Credentials, Path
 from sfu.sdp import Fingerprint
 from sfu.transport import Transports
@@ -38,10 +39,12 @@ class Clock:
 class Network:
     """Hands datagrams of the transports to the peers, and the other way."""
 
-    def __init__(self, clock: Clock, certificate: Certificate) -> None:
+    def __init__(
+        self, clock: Clock, certificate: Certificate, departures: Departures | None = None
+    ) -> None:
         self.clock = clock
         self.peers: dict[Path, MemoryPeer] = {}
-        self.transports = Transports(certificate, self._send, urandom)
+        self.transports = Transports(certificate, self._send, urandom, departures=departures)
 
     def _send(self, datagram: bytes, path: Path) -> None:
         if path in self.peers:

@@ -131,6 +131,8 @@ def anything(seed: random.Random) -> bytes:
 class Wire:
     """An `sfu.forwarding.Output` that keeps what was sent."""
 
+    route = None
+
     def __init__(self) -> None:
         self.rtp: list[bytes] = []
         self.rtcp: list[bytes] = []

@@ -1,14 +1,21 @@
 """Transports without a network: handshake, keys, consent, and bytes that are not for us."""
 
 import asyncio
+import socket
+from collections import Counter
+from contextlib import suppress
 from os import urandom
+from time import monotonic
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sfu.aiortc_seam import Certificate
+from sfu.fanout import TWIN, Flow, forward
 from sfu.ice import Path
-from sfu.transport import HANDSHAKE_S, PeerTransport
+from sfu.transport import HANDSHAKE_S, PeerTransport, TransportCounters
+from sfu.udp import UdpPort
 from tests.sfu.memory_peer import Clock, MemoryPeer, Network, offer_only
 from tests.sfu.packets import rtp
 
@@ -242,6 +249,53 @@ async def test_a_bug_in_a_core_is_counted_and_stays_with_its_packet(
     assert network.transports.counters.dropped == {"internal_error": 1}
     assert told.rtp == [rtp(2)]
     assert "ZeroDivisionError" in caplog.text
+
+
+def flow_to(transport: PeerTransport) -> Flow:
+    flow = Flow()
+    flow.ssrc, flow.sequence_shift, flow.timestamp_shift = 1, 0, 0
+    flow.packets = flow.octets = flow.egress_bytes = 0
+    flow.send, flow.route = transport.send_rtp, transport.route
+    return flow
+
+
+async def test_packets_for_many_leave_on_the_port_itself(
+    clock: Clock, certificate: Certificate
+) -> None:
+    """Keys and path are those of `send_rtp` at each moment, whoever changes them."""
+    counters = TransportCounters()
+    port = UdpPort(clock=monotonic, counters=counters)
+    port.open(["127.0.0.1"], 0, lambda *_: None, lambda: None)
+    network = Network(clock, certificate, port.departures)
+    dropped = network.transports.counters.dropped
+    transport, peer, _ = await connected(network)
+    flow = flow_to(transport)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inbox:
+        inbox.bind(("127.0.0.1", 0))
+        peer.path = Path(0, inbox.getsockname())
+        peer.check(transport.credentials)
+        if TWIN == "python":
+            network.transports.send = port.send  # where that twin's packets go
+        forward([flow], rtp(0), 1, 2, 7)
+        inbox.settimeout(10)
+        assert peer.dtls._rx_srtp.unprotect(inbox.recv(2048)) == rtp(1, timestamp=2, ssrc=1)
+        assert (counters.datagrams_sent, counters.dropped) == (1, Counter())
+        clock.advance(31)
+        network.transports.handle_timeout(clock())  # consent ends
+        forward([flow], rtp(0), 2, 2, 7)
+        assert dropped == {"send_not_connected": 1}
+        peer.check(transport.credentials)
+        transport.accept([network.peer().fingerprint], peer.credentials, clock())
+        forward([flow], rtp(0), 3, 2, 7)
+        assert dropped == {"send_not_connected": 2}
+        transport.close()
+        forward([flow], rtp(0), 4, 2, 7)
+        assert dropped == {"send_not_connected": 3}
+        inbox.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                assert inbox.recv(2048)[0] < 64  # STUN and DTLS only
+    port.close()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
