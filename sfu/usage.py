@@ -12,6 +12,7 @@ the same however often they were split. Their lengths are measured by the monoto
 the wall clock neither makes nor swallows time, it moves where the next interval begins.
 """
 
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -45,6 +46,7 @@ class Stay:
         "seen_s",
         "since_ms",
         "since_s",
+        "told_s",
         "user",
     )
 
@@ -54,8 +56,8 @@ class Stay:
         self.participant = participant
         # When the present interval began, by both clocks.
         self.since_s, self.since_ms = moment
-        # When the pixels were last looked at.
-        self.seen_s = moment.now
+        # When the pixels were last looked at, and when the last checkpoint was.
+        self.seen_s = self.told_s = moment.now
         self.pixels = 0
         # Totals already told as `MediaBytes`.
         self.ingress_bytes = 0
@@ -67,6 +69,7 @@ class Usage:
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
+        # Least recently checkpointed first.
         self._stays: dict[str, Stay] = {}
         self._pending: list[Fact] = []
         self.refusals = 0
@@ -95,6 +98,11 @@ class Usage:
             self._end_interval(stay, moment.now)
             stay.pixels = pixels
 
+    def due(self, told_s: float, limit: int) -> list[Stay]:
+        """Return up to `limit` stays without a checkpoint since `told_s`, the oldest first."""
+        waiting = takewhile(lambda stay: stay.told_s <= told_s, self._stays.values())
+        return list(islice(waiting, limit))
+
     def checkpoint(self, stay: Stay, ingress_bytes: int, egress_bytes: int, moment: Moment) -> None:
         """Tell what happened since the last checkpoint; the byte counts are totals so far."""
         self._forget_unseen(stay, moment.now)
@@ -106,6 +114,8 @@ class Usage:
                 MediaBytes(stay.room, stay.user, stay.participant, stay.since_ms, received, sent)
             )
             stay.ingress_bytes, stay.egress_bytes = ingress_bytes, egress_bytes
+        stay.told_s = moment.now
+        self._stays[stay.participant] = self._stays.pop(stay.participant)
         if abs(moment.utc_ms - stay.since_ms) > STEP_MS:
             stay.since_ms = moment.utc_ms
 

@@ -136,6 +136,22 @@ async def test_refused_facts_are_offered_again(world: World) -> None:
     assert [t.end_ms - t.start_ms for t in intervals(world, visitor)] == [9000]
 
 
+async def test_people_who_came_together_are_checkpointed_in_turns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their facts were kept all at once: 60 ms without media for 2,000 people."""
+    monkeypatch.setattr(conference, "CHECKPOINTS_AT_ONCE", 1)
+    for number in range(8):
+        world.person(str(number)).join()
+    world.advance(CHECKPOINT_S - 0.25)
+    kept = []
+    for _ in range(20):
+        world.advance(0.25)
+        kept.append(len(world.facts.kept))
+        world.facts.kept.clear()
+    assert kept == [2, 2, 2, 2, *[0] * 12, 2, 2, 2, 2]
+
+
 async def test_what_is_settled_follows_the_checkpoints(world: World) -> None:
     settled_ms, wall_ms = world.conference.settled_ms, world.clock.wall_ms
     visitor = world.person("visitor")
