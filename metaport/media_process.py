@@ -9,6 +9,7 @@ from metaport.config import Config
 from metaport.log import Log
 from metaport.media_journal import MediaJournal
 from metaport.usage_log import UsageLog
+from sfu import fanout, rewrite
 from sfu.server import SfuServer
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,11 @@ async def run_sfu(config: Config, stop: asyncio.Event) -> None:
         MediaJournal(usage),
     )
     usage.settled_ms = server.conference.settled_ms
+    if "python" in {fanout.TWIN, rewrite.TWIN}:
+        logger.warning(
+            "packets are forwarded by the pure-Python twin, more slowly: install a C compiler and "
+            "install again (metaport doctor)"
+        )
     try:
         await server.start()
         async with background(sync=keep_synced(log), checkpoint=every(HEARTBEAT_S, usage.write)):
