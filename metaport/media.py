@@ -13,7 +13,7 @@ and whether the person may publish are added.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, TypedDict
 
 from chatd.media import MediaClient, MediaRefused
@@ -26,6 +26,11 @@ REQUEST_TIMEOUT_S = 5.0
 MEDIA_UNAVAILABLE = 390
 # An SFU that lives takes the connection back within 0.3 s; one that died needs a second to return.
 RETURN_S = 1.0
+
+
+def may_publish(roles: Container[str]) -> bool:
+    """Tell whether a person with these roles may send media; listeners only receive."""
+    return "listener" not in roles
 
 
 class SfuAway(Exception):
@@ -118,7 +123,7 @@ class MediaRelay:
             user=identity.user_id,
             name=identity.name,
             room=frame.get("room"),
-            may_publish="listener" not in identity.roles,
+            may_publish=may_publish(identity.roles),
             frame=frame,
         )
 

@@ -14,7 +14,7 @@ from metaport.api.bodies import read_sdp
 from metaport.api.problems import Problem
 from metaport.api.resources import MediaResources
 from metaport.api.services import SERVICES, Services
-from metaport.media import SfuAway
+from metaport.media import SfuAway, may_publish
 from metaport.tokens import Claims
 from sfu.control import ControlError
 
@@ -38,6 +38,12 @@ async def ask(services: Services, op: str, **fields: Any) -> dict[str, Any]:
     try:
         return await services.sfu.request(op, **fields)
     except ControlError as refusal:
+        if refusal.retry_after_ms is not None:
+            # Full, draining, or a bug of ours: the same request may be served later.
+            retry_after_s = -(-refusal.retry_after_ms // 1000)
+            raise Problem(
+                "media-unavailable", refusal.message, retry_after_s=retry_after_s
+            ) from None
         reason = REASONS.get(refusal.reason, "bad-request")
         raise Problem(reason, refusal.message) from None
     except SfuAway:
@@ -64,6 +70,8 @@ def _created(kind: str, answer: dict[str, Any]) -> web.Response:
 
 async def publish(request: web.Request) -> web.Response:
     """Create a publishing session from an SDP offer (RFC 9725 §4.2)."""
+    if not may_publish(_claims(request).roles):
+        raise Problem("forbidden")
     return await _create(request, "whip", {})
 
 
