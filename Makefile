@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench clean servers
+.PHONY: run test check format lock bench fuzz-text clean servers
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -26,6 +26,12 @@ format: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m loadtest all --out loadtest/results
+
+# Not part of `test`, which replays what was found: SECONDS and SEED say how long and which inputs.
+SECONDS ?= 60
+SEED ?= 1
+fuzz-text: .venv/.dev
+	$(BIN)/python -m tests.fuzz.text --seconds $(SECONDS) --seed $(SEED)
 
 # Redis, PostgreSQL, Chromium and a Korean font, by the system's package manager, when they are missing.
 servers:
