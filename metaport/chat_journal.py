@@ -53,6 +53,11 @@ def room_record(fact: RoomOpened) -> bytes:
     return ROOM + _encode(fact)
 
 
+def message_of(record: bytes) -> MessageAccepted | None:
+    """Decode a message; None for records of other kinds."""
+    return _decode_message(record[1:]) if record[:1] == MESSAGE else None
+
+
 def _chat_record(fact: MessageAccepted | RoomOpened) -> bytes:
     if isinstance(fact, RoomOpened):
         return room_record(fact)

@@ -19,6 +19,7 @@ from aiohttp import web
 from chatd.bus import LocalBus
 from chatd.errors import BadToken
 from chatd.errors import TokenExpired as ChatTokenExpired
+from chatd.facts import MessagesRecovered
 from chatd.hub import Hub
 from chatd.limits import Limits, TokenBucket
 from chatd.server import ChatServer
@@ -31,8 +32,10 @@ from metaport.api.services import Readiness, Services
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.config import Config
 from metaport.db.engine import connect
-from metaport.db.errors import DatabaseUnavailable
+from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.ledger import SqlLedger
+from metaport.db.messages import SqlMessages
+from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
 from metaport.media import MediaRelay, Member, SfuAway, SfuLink
@@ -113,7 +116,7 @@ async def run_hub(config: Config, stop: asyncio.Event) -> None:
         ledger = SqlLedger(connect(config.database_url))
         try:
             await _try_ledger(ledger)
-            await HubProcess(config, log, ledger).serve(stop)
+            await HubProcess(config, log, ledger, SqlMessages(ledger.engine)).serve(stop)
         finally:
             await ledger.close()
     finally:
@@ -130,9 +133,9 @@ async def _try_ledger(ledger: SqlLedger) -> None:
 
 
 class HubProcess:
-    """One hub: chat, API and the usage shipper over one log and one ledger."""
+    """One hub: chat, API, the usage shipper and the history writer over one log and database."""
 
-    def __init__(self, config: Config, log: Log, ledger: SqlLedger) -> None:
+    def __init__(self, config: Config, log: Log, ledger: SqlLedger, messages: SqlMessages) -> None:
         self._config = config
         self._log = log
         self._started_at = time.time()
@@ -140,6 +143,9 @@ class HubProcess:
         self._lag = LoopLag(asyncio.get_running_loop())
         self._tokens = Tokens(signing_secret(config.token.secret, config.secrets_dir))
         self._shipper = Shipper(ledger, {HUB: log.directory, SFU: config.sfu_log})
+        self._messages = messages
+        self._writer = HistoryWriter(messages, log.directory, HUB)
+        self._archive = HistoryArchive(messages, self._writer)
         # Loaded once; one that is broken is tried again at the next question.
         self._book = cache(lambda: price_book(config))
         self._reports = LedgerReports(ledger, self._book, config.usage.zone)
@@ -151,11 +157,13 @@ class HubProcess:
         self._client.on_connect = self._relay.on_connect
         self._client.on_lost = self._relay.on_lost
         self._bus = self._restored_bus()
+        self._journal = chat_journal.ChatJournal(self._usage)
         self._hub = Hub(
             self._bus,
-            chat_journal.ChatJournal(self._usage),
+            self._journal,
             TokenAuthenticator(self._tokens),
             media=self._relay,
+            archive=self._archive,
             limits=chat_limits(config),
         )
         self._usage.settled_ms = self._hub.settled_ms
@@ -165,6 +173,8 @@ class HubProcess:
         # A class of 30 pupils behind one office address enters within a few seconds.
         self._guests = AddressLimit(20, 300)
         self._logins = AddressLimit(0.5, 10)
+        # By user: an export of a room takes page after page.
+        self._pages = AddressLimit(10, 100)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Listen until `stop` is set, then drain.
@@ -192,6 +202,8 @@ class HubProcess:
             self._lag.start()
             async with background(
                 ship=self._shipper.run(),
+                write=self._writer.run(),
+                forget=self._forget(),
                 sync=keep_synced(self._log),
                 checkpoint=every(HEARTBEAT_S, self._usage.write),
                 trim=every(TRIM_S, self._trim),
@@ -207,6 +219,7 @@ class HubProcess:
             await self._client.close()
             await runner.cleanup()
             self._shipper.close()
+            self._writer.close()
 
     def _restored_bus(self) -> LocalBus:
         began = time.monotonic()
@@ -219,7 +232,13 @@ class HubProcess:
     def _trim(self) -> None:
         # A job of its own: on a full disk nothing can be written, and this is what makes room.
         needed = chat_journal.replay_from(self._log.directory)
-        self._shipper.trim({} if needed is None else {HUB: needed})
+        in_history = self._writer.stored or 0  # nothing is known to be there yet
+        kept_from = in_history if needed is None else min(needed, in_history)
+        self._shipper.trim({HUB: kept_from})
+
+    async def _forget(self) -> None:
+        if self._config.history.days:
+            await forget_old(self._messages, self._config.history.days, time.time)
 
     async def _ship_the_rest(self) -> None:
         try:
@@ -230,6 +249,14 @@ class HubProcess:
             await self._shipper.ship()
         except (LedgerUnavailable, LogError, OSError) as error:
             logger.warning("usage stays in the local log until the next start: %s", error)
+        try:
+            await self._writer.write()
+        except (DatabaseError, LogError, OSError) as error:
+            logger.warning("messages stay in the local log until the next start: %s", error)
+
+    def _recovered(self, room: str, user: str, count: int) -> None:
+        at_ms = int(time.time() * 1000)
+        self._journal.commit([MessagesRecovered(room, user, count, at_ms)])
 
     def _match(self, members: Sequence[Member]) -> None:
         """Make the WHIP and WHEP sessions those of the SFU; some began before this process did."""
@@ -249,6 +276,8 @@ class HubProcess:
             tokens=self._tokens,
             sfu=self._link,
             reports=self._reports,
+            archive=self._archive,
+            recovered=self._recovered,
             resources=self._resources,
             chat=self._chat.handle,
             attach=self._hub.attach,
@@ -256,6 +285,7 @@ class HubProcess:
             check_admin=lambda user, password: admin.check(config.secrets_dir, user, password),
             wait_for_guest=self._unless_bench(self._guests.wait_s),
             wait_for_login=self._logins.wait_s,
+            wait_for_page=self._unless_bench(self._pages.wait_s),
             readiness=self._readiness,
             status=self._status,
             metrics=self._metrics,
@@ -276,6 +306,8 @@ class HubProcess:
             degraded["media"] = "no SFU is connected"
         if self._shipper.failing is not None:
             degraded["ledger"] = self._shipper.failing
+        if self._writer.failing is not None:
+            degraded["history"] = self._writer.failing
         try:
             self._book()
         except PriceBookError as error:
@@ -316,7 +348,10 @@ class HubProcess:
                 "ledger_lag_seconds": ("Age of the ledger's figures", time.time() - as_of_s),
                 "log_failures": ("Refused writes of the local log", self._usage.failures),
             },
-            lag={"log_lag_bytes": self._shipper.lag_bytes()},
+            lag={
+                "log_lag_bytes": self._shipper.lag_bytes(),
+                "history_lag_bytes": {HUB: self._writer.lag_bytes()},
+            },
         )
         return expose(reading)
 

@@ -95,6 +95,13 @@ class Chat:
 
 
 @dataclass(frozen=True)
+class History:
+    """Every message, in the database: how many days each is kept; 0 keeps all."""
+
+    days: int = field(default=0, metadata=_by(read.whole(0, 36_500)))
+
+
+@dataclass(frozen=True)
 class Usage:
     """Metering: prices, the zone of a month, and the budget it is measured against."""
 
@@ -157,6 +164,7 @@ class Config:
     media: Media = field(default_factory=Media)
     data: Data = field(default_factory=Data)
     chat: Chat = field(default_factory=Chat)
+    history: History = field(default_factory=History)
     usage: Usage = field(default_factory=Usage)
     log: Log = field(default_factory=Log)
     token: Token = field(default_factory=Token)

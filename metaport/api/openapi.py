@@ -1,11 +1,12 @@
 """OpenAPI 3.1, made from the same structs that validate requests."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from metaport import __version__
-from metaport.api import accounts
+from metaport.api import accounts, history
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -29,6 +30,8 @@ OPERATIONS = (
               accounts.LoginRequest, accounts.Session),
     Operation("get", "/api/v1/config", "페이지 설정 / What a page must know"),
     Operation("get", "/api/v1/status", "운영 현황 / Live figures", roles=("operator", "admin")),
+    Operation("get", "/api/v1/rooms/{room}/messages", "지난 대화 / Messages of a room",
+              answer=history.MessagePage, roles=(), query=("before", "after", "limit")),
     Operation("get", "/api/v1/usage/report", "월 사용량·금액 / Usage and amount of a month",
               roles=("operator", "admin"), query=("month", "format", "lang")),
     Operation("get", "/api/v1/usage/visit", "이번 방문 비용 / Cost of this visit", roles=()),
@@ -58,7 +61,7 @@ def build() -> dict[str, Any]:
 def _describe(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "summary": operation.summary,
-        "operationId": operation.path.removeprefix("/api/v1/").replace("/", "_"),
+        "operationId": re.sub(r"\W+", "_", operation.path.removeprefix("/api/v1/")),
         "responses": {
             "200": {"description": "OK"},
             "default": {
@@ -73,9 +76,12 @@ def _describe(operation: Operation) -> dict[str, Any]:
         described["requestBody"] = {"required": True, "content": _content(operation.body)}
     if operation.roles is not None:
         described["security"] = [{"bearer": list(operation.roles)}]
-    if operation.query:
+    named = [(name, "path") for name in re.findall(r"{(\w+)}", operation.path)]
+    named += [(name, "query") for name in operation.query]
+    if named:
         described["parameters"] = [
-            {"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.query
+            {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+            for name, place in named
         ]
     return described
 

@@ -40,6 +40,7 @@ TITLES: dict[str, tuple[int, str, str]] = {
     "internal": (500, "서버 내부 오류입니다", "Internal error"),
     "media-unavailable": (503, "음성·영상 서버에 연결할 수 없습니다", "The media server is away"),
     "usage-unavailable": (503, "지금은 사용량을 조회할 수 없습니다", "Usage cannot be told now"),
+    "history-away": (503, "지난 대화를 지금 읽을 수 없습니다", "Older messages cannot be read now"),
     "not-ready": (503, "아직 준비되지 않았습니다", "Not ready"),
 }
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from chatd.archive import Archive
 from metaport.api.access import Networks
 from metaport.api.resources import MediaResources, Presence
 from metaport.config import Config
@@ -18,6 +19,13 @@ class Sfu(Protocol):
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """Ask the SFU; raises `sfu.control.ControlError` or `metaport.media.SfuAway`."""
+
+
+class Recovered(Protocol):
+    """Where messages read back are counted."""
+
+    def __call__(self, room: str, user: str, count: int) -> None:
+        """Count them, before they are told; raises `chatd.errors.FactsRefused`."""
 
 
 class Reports(Protocol):
@@ -49,6 +57,8 @@ class Services:
     tokens: Tokens
     sfu: Sfu
     reports: Reports
+    archive: Archive
+    recovered: Recovered
     resources: MediaResources
     chat: Callable[[web.Request], Awaitable[web.StreamResponse]]
     attach: Callable[[str, str, str], Presence]
@@ -58,6 +68,8 @@ class Services:
     wait_for_login: Callable[[str], float]
     wait_for_guest: Callable[[str], float]
     """Seconds until this address may try again; 0 admits the try."""
+    wait_for_page: Callable[[str], float]
+    """Seconds until this user may read another page of messages; 0 admits it."""
     readiness: Callable[[], Readiness]
     status: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]

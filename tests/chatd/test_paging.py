@@ -225,9 +225,7 @@ async def test_who_has_gone_is_not_answered_and_not_counted(hall):
     visitor = hall.fill(MSGPACK, 9)
     visitor.say(t="history", id=1, room="hall", before={"epoch": hall.epoch, "offset": 5})
     hall.house.hub.disconnected(visitor.client)
-    async with asyncio.timeout(5):
-        while hall.house.hub._pager._tasks:
-            await asyncio.sleep(0)
+    await asyncio.gather(*hall.house.hub._pager._tasks)
     assert hall.house.kept(MessagesRecovered) == []
 
 

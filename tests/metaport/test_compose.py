@@ -1,13 +1,16 @@
 """One hub process on loopback, asked over HTTP as any client would."""
 
 import asyncio
+import itertools
 import re
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
+import asyncpg
 import pytest
 from yarl import URL
 
@@ -15,6 +18,7 @@ import metering
 from metaport import admin
 from metaport.compose import run_hub
 from metaport.config import Config
+from metaport.db.ledger import open_ledger
 from metaport.tokens import Tokens
 
 PRICES = Path(metering.__file__).with_name("pricebook.default.toml")
@@ -261,3 +265,155 @@ async def test_a_hub_starts_without_its_database_and_says_so(config):
                     if "ledger" in await answer.text():
                         break
                 await asyncio.sleep(0.01)
+
+
+async def join(socket, room, request_id=1):
+    await socket.send_json({"t": "join", "id": request_id, "room": room})
+    return await reply_to(socket, request_id)
+
+
+async def reply_to(socket, request_id):
+    while (frame := await socket.receive_json()).get("id") != request_id:
+        pass
+    return frame
+
+
+@asynccontextmanager
+async def talking(hub, room, **claims):
+    """Open a chat connection and join a room; yields a way to ask."""
+    token = bearer(**claims)["Authorization"].removeprefix("Bearer ")
+    ids = itertools.count(2)
+    async with hub.ws_connect("/ws", protocols=["metaport.v1.json"]) as socket:
+        await socket.send_json({"t": "hello", "token": token, "v": 1})
+        await socket.receive_json()
+        await join(socket, room)
+
+        async def ask(**frame):
+            request_id = next(ids)
+            await socket.send_json({"id": request_id, "room": room, **frame})
+            return await reply_to(socket, request_id)
+
+        yield ask
+
+
+async def pages(hub, config, room, step="prev", **query):
+    """Read a room over HTTP from one end to the other."""
+    frames, turn = [], {"prev": "before", "next": "after"}[step]
+    path = f"/api/v1/rooms/{room}/messages"
+    while True:
+        url = exactly(config, path).with_query(query)
+        async with hub.get(url, headers=bearer()) as answer:
+            assert answer.status == 200, await answer.text()
+            page = await answer.json()
+        frames = page["messages"] + frames if step == "prev" else frames + page["messages"]
+        if page[step] is None or not page["messages"]:
+            return frames
+        query = query | {turn: page[step]}
+
+
+async def test_a_room_is_read_back_over_http_and_websocket_alike(config):
+    """Whatever a page is cut to, and whether or not the hub has been restarted meanwhile."""
+    said = []
+    for round_ in range(2):
+        async with serving(config) as hub, talking(hub, "world/a") as ask:
+            for number in range(6):
+                body = {"n": number, "round": round_} if number % 2 else f"{round_}/{number}"
+                sent = await ask(t="send", body=body)
+                said.append((sent["offset"], body))
+            newest = await ask(t="history", limit=3)
+            assert [(f["offset"], f["body"]) for f in newest["messages"]] == said[-3:]
+            for limit in (1, 5, 100):
+                for step, query in (("prev", {}), ("next", {"after": ""})):
+                    frames = await pages(hub, config, "world%2Fa", step, limit=str(limit), **query)
+                    assert [(f["offset"], f["body"]) for f in frames] == said
+            assert frames[-3:] == newest["messages"]
+
+
+async def test_reading_a_room_wants_a_token_a_grant_and_sense(hub, config):
+    path = "/api/v1/rooms/lobby/messages"
+    async with hub.get(path) as answer:
+        assert answer.status == 401
+    async with hub.get(path, headers=bearer(rooms=["world/*"])) as answer:
+        assert answer.status == 403
+    async with hub.get(path, headers=bearer(rooms=["lobby"])) as answer:
+        assert await answer.json() == {
+            "room": "lobby", "epoch": "", "messages": [], "prev": None, "next": None
+        }  # fmt: skip
+    for query in (
+        "limit=0", "limit=x", "limit=201", f"limit={'9' * 99}", "before=%00", "after=kgE",
+        "before=한", "before=&after=", "before=k6FhAQ",
+    ):  # fmt: skip
+        async with hub.get(f"{path}?{query}", headers=bearer()) as answer:
+            assert answer.status == 400, query
+    async with hub.get(exactly(config, "/api/v1/rooms/a%20b/messages"), headers=bearer()) as answer:
+        assert answer.status == 400
+
+
+async def test_messages_read_over_http_are_metered(config):
+    async with serving(config) as hub:
+        async with talking(hub, "lobby") as ask:
+            for body in "abc":
+                await ask(t="send", body=body)
+            await ask(t="history", limit=1)
+        await pages(hub, config, "lobby")
+    ledger = await open_ledger(config.database_url)
+    totals = await ledger.totals(0, 2**40)
+    await ledger.close()
+    assert totals["chat.messages_sent"] == 3
+    assert totals["chat.messages_recovered"] == 4
+
+
+async def test_reading_too_fast_is_told(hub):
+    path = "/api/v1/rooms/lobby/messages"
+
+    async def attempt():
+        async with hub.get(path, headers=bearer()) as answer:
+            return answer.status
+
+    statuses = await asyncio.gather(*(attempt() for _ in range(130)))
+    assert statuses.count(200) >= 100
+    assert statuses.count(429) >= 1
+
+
+async def test_while_the_database_is_away_the_past_is_refused_and_then_whole(config, postgres_url):
+    """Chat goes on through the outage, and what was said in it is in history afterwards."""
+    name = urlsplit(postgres_url).path[1:]
+    config = replace(config, database=replace(config.database, url=postgres_url))
+    admin_url = postgres_url.replace(f"/{name}", "/postgres")
+
+    async def execute(statement):
+        connection = await asyncpg.connect(admin_url)
+        await connection.execute(statement)
+        await connection.close()
+
+    async with serving(config) as hub, talking(hub, "lobby") as ask:
+        await ask(t="send", body="before")
+        await pages(hub, config, "lobby")
+        await execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        await ask(t="send", body="meanwhile")
+        async with hub.get("/api/v1/rooms/lobby/messages", headers=bearer()) as answer:
+            assert answer.status == 503
+            assert answer.headers["Retry-After"] == "1"
+            assert (await answer.json(content_type=None))["type"] == "/problems/history-away"
+        async with asyncio.timeout(10):
+            while True:
+                async with hub.get("/readyz?verbose") as answer:
+                    if "history" in (await answer.json())["degraded"]:
+                        break
+                await asyncio.sleep(0.01)
+        hot = await ask(t="history", limit=2)
+        assert [frame["body"] for frame in hot["messages"]] == ["before", "meanwhile"]
+        cold = await ask(t="history", before={"epoch": "another", "offset": 9})
+        assert cold["reason"] == "history_away"
+        await execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        async with asyncio.timeout(20):
+            while True:
+                async with hub.get("/api/v1/rooms/lobby/messages", headers=bearer()) as answer:
+                    if answer.status == 200:
+                        frames = (await answer.json())["messages"]
+                        break
+                await asyncio.sleep(0.05)
+        assert [frame["body"] for frame in frames] == ["before", "meanwhile"]

@@ -1,0 +1,110 @@
+"""Messages of a room over HTTP, page by page, newest first or on from a place."""
+
+import asyncio
+import base64
+import math
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from chatd.archive import ArchiveAway, Stretch
+from chatd.errors import FactsRefused
+from chatd.wire import MAX_EXACT_INT, Message, Since
+from metaport.api.access import require
+from metaport.api.bodies import respond
+from metaport.api.problems import Problem
+from metaport.api.services import SERVICES, Services
+from metaport.tokens import Claims
+
+PAGE_MESSAGES = 200
+ARCHIVE_TIMEOUT_S = 5.0
+
+_Place = tuple[str, Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT_INT)]]
+_decode_place = msgspec.msgpack.Decoder(_Place).decode
+
+
+class MessagePage(msgspec.Struct):
+    """Messages of one epoch, oldest first, as they were sent on the WebSocket.
+
+    `prev` is `before` of the next older page, null where there is none; `next` is `after` of the
+    next newer one, which may still be empty.
+    """
+
+    room: str
+    epoch: str
+    messages: list[Message]
+    prev: str | None
+    next: str | None
+
+
+async def messages(request: web.Request) -> web.Response:
+    """Return a page: the newest, `before` a cursor or `after` one; `after=` is the beginning."""
+    services = request.app[SERVICES]
+    claims = require(request, services.tokens, services.clock())
+    room = _room(services, claims, request.match_info["room"])
+    if "before" in request.query and "after" in request.query:
+        raise Problem("bad-request", "before and after exclude each other")
+    newer = "after" in request.query
+    place = _place(request.query.get("after" if newer else "before", ""))
+    limit = _limit(request.query.get("limit", "50"))
+    if wait_s := services.wait_for_page(claims.user):
+        raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))
+    found = await _read(services, room, place, limit, newer)
+    if found.messages:
+        try:
+            services.recovered(room, claims.user, len(found.messages))
+        except FactsRefused as refusal:
+            raise Problem("history-away", str(refusal), retry_after_s=1) from None
+    return respond(_page(room, found, place, newer))
+
+
+async def _read(
+    services: Services, room: str, place: Since | None, limit: int, newer: bool
+) -> Stretch:
+    read = services.archive.after if newer else services.archive.before
+    try:
+        async with asyncio.timeout(ARCHIVE_TIMEOUT_S):
+            return await read(room, place, limit)
+    except (ArchiveAway, TimeoutError):
+        raise Problem("history-away", retry_after_s=1) from None
+
+
+def _page(room: str, found: Stretch, place: Since | None, newer: bool) -> MessagePage:
+    if not found.messages:
+        return MessagePage(room, "", [], None, _cursor(place) if newer and place else None)
+    first = Since(found.epoch, found.messages[0].offset)
+    last = Since(found.epoch, found.messages[-1].offset)
+    older = place is not None if newer else found.more
+    prev = _cursor(first) if older else None
+    return MessagePage(room, found.epoch, list(found.messages), prev, _cursor(last))
+
+
+def _room(services: Services, claims: Claims, raw: str) -> str:
+    try:
+        return services.enter(claims, raw)
+    except ValueError as error:
+        raise Problem("bad-request", f"room: {error}") from None
+    except PermissionError as error:
+        raise Problem("forbidden", room=str(error)) from None
+
+
+def _limit(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw[:9]) <= PAGE_MESSAGES:
+        raise Problem("bad-request", f"limit: 1–{PAGE_MESSAGES}")
+    return int(raw[:9])
+
+
+def _cursor(place: Since) -> str:
+    packed = msgspec.msgpack.encode((place.epoch, place.offset))
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def _place(cursor: str) -> Since | None:
+    if not cursor:
+        return None
+    try:
+        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return Since(*_decode_place(packed))
+    except (ValueError, msgspec.MsgspecError):
+        raise Problem("bad-request", "cursor") from None
