@@ -20,6 +20,9 @@ from sfu.stun import SocketAddress, parse_check
 
 # RFC 7675 section 5.1: consent expires 30 s after the last authenticated check.
 CONSENT_S = 30.0
+# Browsers check the path in use every 2.5 to 5 s. Until it was silent for longer, nobody else is
+# believed to be there: whoever can forge sender addresses could take the media of others away.
+HELD_S = 6.0
 # A peer that gathers on every interface of a laptop checks from about six; the rest is churn.
 PATHS_PER_SESSION = 16
 
@@ -41,7 +44,16 @@ class Credentials(NamedTuple):
 class IceSession:
     """One peer of the agent."""
 
-    __slots__ = ("expires_at", "local", "nominated", "paths", "previous", "remote", "selected")
+    __slots__ = (
+        "expires_at",
+        "heard_at",
+        "local",
+        "nominated",
+        "paths",
+        "previous",
+        "remote",
+        "selected",
+    )
 
     def __init__(self, local: Credentials, now: float) -> None:
         self.local = local
@@ -51,6 +63,8 @@ class IceSession:
         self.paths: dict[Path, None] = {}
         self.selected: Path | None = None
         self.nominated = False
+        # The last authenticated check.
+        self.heard_at = now
         self.expires_at = now + CONSENT_S
 
     def touch(self, now: float) -> None:
@@ -120,7 +134,8 @@ class IceAgent:
         """Authenticate a connectivity check and answer it.
 
         Raises:
-            StunError: malformed, for nobody here, or with a wrong password. Send nothing.
+            StunError: malformed, for nobody here, with a wrong password, or from an address where
+                another peer is. Send nothing.
         """
         check = parse_check(data)
         session = self._by_ufrag.get(check.local_ufrag)
@@ -132,12 +147,22 @@ class IceAgent:
             raise StunError("stun_bad_integrity")
         if check.controlled:
             return Answer(session, check.role_conflict(credentials.password), moved=False)
+        if self._is_held(path, session, now):
+            raise StunError("stun_address_held")
         if fresh:
             self._retire_previous(session)
+        session.heard_at = now
         session.expires_at = now + CONSENT_S
         self._learn(session, path)
         moved = self._select(session, path, nominated=check.nominates)
         return Answer(session, check.success(path.address, credentials.password), moved)
+
+    def _is_held(self, path: Path, session: IceSession, now: float) -> bool:
+        """Tell whether another peer is using the path."""
+        other = self._by_path.get(path)
+        if other is None or other is session:
+            return False
+        return other.selected == path and now - other.heard_at < HELD_S
 
     def _retire_previous(self, session: IceSession) -> None:
         if session.previous is not None:
@@ -145,7 +170,7 @@ class IceAgent:
             session.previous = None
 
     def _learn(self, session: IceSession, path: Path) -> None:
-        # Whoever proved itself last owns the address: a browser reuses ports of closed peers.
+        # Whoever proved itself last owns the address: a browser reuses ports of peers that ended.
         other = self._by_path.get(path)
         if other is session:
             return

@@ -6,7 +6,7 @@ import pytest
 from aioice import stun
 
 from sfu.errors import StunError
-from sfu.ice import CONSENT_S, PATHS_PER_SESSION, Credentials, IceAgent, IceSession, Path
+from sfu.ice import CONSENT_S, HELD_S, PATHS_PER_SESSION, Credentials, IceAgent, IceSession, Path
 
 HOME = Path(0, ("192.0.2.1", 1000))
 TRAIN = Path(1, ("2001:db8::1", 2000, 0, 0))
@@ -136,14 +136,32 @@ def test_a_closed_session_is_a_stranger(agent: IceAgent) -> None:
         agent.receive_check(request(session.local), HOME, 0.0)
 
 
-def test_an_address_belongs_to_whom_proved_it_last(agent: IceAgent) -> None:
+def test_an_address_in_use_is_not_taken_by_a_forged_one(agent: IceAgent) -> None:
+    """Anybody with a session and a forged sender address cut others off until their next check."""
+    victim, thief = agent.open(0.0), agent.open(0.0)
+    check(agent, victim, HOME, nominate=True)
+    for now in (1.0, HELD_S - 0.1):
+        with pytest.raises(StunError, match="stun_address_held"):
+            agent.receive_check(request(thief.local, nominate=True), HOME, now)
+    assert agent.find(HOME) is victim
+    assert victim.selected == HOME
+
+
+def test_an_address_belongs_to_whom_proved_it_last_once_it_was_silent(agent: IceAgent) -> None:
     first, second = agent.open(0.0), agent.open(0.0)
     check(agent, first, HOME, nominate=True)
-    check(agent, second, HOME, nominate=True)
+    agent.receive_check(request(second.local, nominate=True), HOME, HELD_S)
     assert agent.find(HOME) is second
     assert first.selected is None
     agent.close(first)
     assert agent.find(HOME) is second
+
+
+def test_an_address_of_a_closed_session_is_free_at_once(agent: IceAgent) -> None:
+    first, second = agent.open(0.0), agent.open(0.0)
+    check(agent, first, HOME, nominate=True)
+    agent.close(first)
+    assert check(agent, second, HOME)
 
 
 def test_paths_of_a_session_are_bounded_and_the_selected_one_stays(agent: IceAgent) -> None:
