@@ -1,5 +1,6 @@
 """Signalling without a network: frames, sessions, WHIP and WHEP, and who hears of what."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -729,3 +730,30 @@ async def test_stats_tell_everything(world: World) -> None:
     assert (stats["rooms"], stats["participants"], stats["tracks"]) == (1, 1, 2)
     (room,) = stats["details"]
     assert [t["codec"] for t in room["participants"][0]["tracks"]] == ["opus", "VP8"]
+
+
+# Nothing is left behind
+
+
+async def test_coming_and_going_leaves_nothing_behind(world: World) -> None:
+    host, visitor = world.person("host"), world.person("visitor")
+    host.join()
+    for _ in range(20):
+        visitor.join()
+        await visitor.publish_and_connect([MICROPHONE, CAMERA])
+        host.answer()
+        visitor.frame("leave")
+        host.answer()
+        world.ask("session_closed", session=visitor.session)
+        visitor.up = world.network.peer()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    agent = world.network.transports.agent
+    # What is left is the host, and the connection on which they receive.
+    assert (len(world.network.transports), len(agent._by_ufrag), len(agent._by_path)) == (1, 1, 0)
+    assert set(world.signaling._sessions) == {host.session}
+    assert len(world.conference.participants) == len(world.conference.usage._stays) == 1
+    assert len(host.connection("subscribing").slots) == 2
+    assert world.conference.counters()["subscriptions"] == 0
+    # The host's receiving connection still waits for its peer.
+    assert [t.get_name() for t in asyncio.all_tasks()].count("dtls-handshake") == 1
