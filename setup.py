@@ -30,7 +30,7 @@ def extensions() -> list[Extension]:
         return []
     sources = [
         Extension(f"sfu.{name}", [f"sfu/{name}.pyx"], optional=True)
-        for name in ("_rewrite", "_fanout")
+        for name in ("_rewrite", "_arrivals", "_fanout")
     ]
     return cythonize(sources, compiler_directives={"language_level": "3"})
 

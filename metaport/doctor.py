@@ -30,7 +30,7 @@ PACKAGES = (
     "prometheus-client", "PyJWT", "pylibsrtp", "redis", "SQLAlchemy", "uvloop",
 )  # fmt: skip
 # Where a compiled module has a pure-Python twin.
-TWINS = ("sfu.rewrite", "sfu.fanout")
+TWINS = ("sfu.arrivals", "sfu.rewrite", "sfu.fanout")
 SPACE_NOTE_BYTES, SPACE_BAD_BYTES = 2 << 30, 200 << 20
 SERVICE_TIMEOUT_S = 3.0
 REDIS_MAJOR = 7  # sharded pub/sub

@@ -15,6 +15,7 @@ from itertools import count
 
 import ifaddr
 
+from sfu.arrivals import Arrivals
 from sfu.fanout import Departures
 from sfu.ice import Path
 from sfu.sdp import Candidate
@@ -24,10 +25,6 @@ logger = logging.getLogger(__name__)
 
 # The kernel holds what arrives while the loop is busy: 4 MiB are about 3,000 packets of video.
 BUFFER_BYTES = 4 << 20
-# Datagrams read before other callbacks of the loop get their turn.
-BATCH = 64
-# Beyond what SRTP accepts, so that longer datagrams are seen as such.
-READ_BYTES = 2049
 
 Receive = Callable[[bytes, Path, float], None]
 
@@ -192,22 +189,18 @@ class UdpPort:
         self._sockets[number] = sock
         self.departures.open(number, sock)
         self._by_address[address] = number
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._read, number, sock)
+        arrivals = Arrivals(sock, number)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._read, arrivals)
 
-    def _read(self, number: int, sock: socket.socket) -> None:
+    def _read(self, arrivals: Arrivals) -> None:
         now = self._clock()
         receive = self._receive
-        # What a burst brings for one receiver leaves together.
-        self.departures.gather()
-        for _ in range(BATCH):
-            try:
-                datagram, address = sock.recvfrom(READ_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:
-                # An ICMP error of an earlier send (RFC 1122 section 4.1.3.3): read on.
-                continue
-            receive(datagram, Path(number, address), now)
+        batch = arrivals.read()
+        if len(batch) > 1:
+            # What a burst brings for one receiver leaves together.
+            self.departures.gather()
+        for datagram, path in batch:
+            receive(datagram, path, now)
         self.departures.flush()
         self._received()
 

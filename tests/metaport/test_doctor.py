@@ -159,6 +159,7 @@ async def test_a_postgresql_that_answers_is_told_with_its_version(
 async def test_a_twin_that_was_not_built_is_named(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sfu.arrivals.TWIN", "compiled")
     monkeypatch.setattr("sfu.rewrite.TWIN", "compiled")
     monkeypatch.setattr("sfu.fanout.TWIN", "python")
     finding = (await findings(config))["packet path"]

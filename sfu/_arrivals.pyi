@@ -1,0 +1,1 @@
+from sfu.arrivals_pure import Arrivals as Arrivals
