@@ -3,6 +3,7 @@ import { Emitter } from "./events.js";
 import { Media } from "./media.js";
 import { Message } from "./message.js";
 import { Outgoing } from "./outgoing.js";
+import { Past } from "./past.js";
 import { States } from "./states.js";
 import { Timeline } from "./timeline.js";
 
@@ -16,6 +17,7 @@ const REJOIN_MS = 2_000;
  *
  * Events: `message` ({message, origin: "live" | "recovered" | "history"}) for each message once, in
  * order, one's own included; `outgoing` (message) when one of our own appears or changes state;
+ * `older` ({messages, more}) when `loadOlder` put messages before the first;
  * `gap` ({missing}) when messages were lost for good; `members`; `shown` ({user, kind, value}) for
  * what is true only now; `state`; `error`.
  */
@@ -40,6 +42,12 @@ export class Room extends Emitter {
     /** How many are here, as the server last said. @type {number | null} */
     this.count = null;
     this.#timeline = new Timeline();
+    this.#past = new Past({
+      connection,
+      room: name,
+      timeline: this.#timeline,
+      top: () => (this.epoch === null ? null : { epoch: this.epoch, offset: this.offset + 1 }),
+    });
     this.#outgoing = new Outgoing({
       connection,
       room: name,
@@ -61,6 +69,7 @@ export class Room extends Emitter {
   #connection;
   #environment;
   #timeline;
+  #past;
   #outgoing;
   #states;
   #history = 0;
@@ -101,6 +110,24 @@ export class Room extends Emitter {
     if (here && this.#connection.state === "connected") {
       await this.#connection.request({ t: "leave", room: this.name });
     }
+  }
+
+  /** Whether older messages may be there than `messages` holds. */
+  get hasOlder() {
+    return this.#past.more;
+  }
+
+  /**
+   * Read on into the past: put the messages before the first at its head, and tell `older`.
+   *
+   * @param {number} [limit] at most so many
+   * @returns {Promise<Message[]>} oldest first; empty where there are none. Rejects with
+   *   `history_away` (try again later) and the errors of the connection.
+   */
+  async loadOlder(limit = 50) {
+    const messages = await this.#past.load(limit);
+    this.emit("older", { messages, more: this.hasOlder });
+    return messages;
   }
 
   /**
@@ -202,7 +229,7 @@ export class Room extends Emitter {
 
   /** @param {any} reply @param {"recovered" | "history"} origin */
   #joined(reply, origin) {
-    if (reply.epoch !== this.epoch) this.#timeline.era += 1;
+    if (reply.epoch !== this.epoch) this.#timeline.begin(reply.epoch);
     const known = reply.epoch === this.epoch ? this.offset : 0;
     this.epoch = reply.epoch;
     for (const frame of reply.messages) {

@@ -8,9 +8,53 @@ export class Timeline {
     /** @type {Message[]} */
     this.messages = [];
     this.era = 0;
+    /** Whether older messages were dropped since the past was last read. */
+    this.trimmed = false;
   }
 
   #limit;
+  /** @type {Map<number, string>} */
+  #epochs = new Map();
+
+  /** The first message that has its place. @returns {Message | undefined} */
+  get first() {
+    const [first] = this.messages;
+    return first && first.offset !== null ? first : undefined;
+  }
+
+  /** A new epoch begins after all there is. @param {string} epoch */
+  begin(epoch) {
+    this.era += 1;
+    this.#epochs.set(this.era, epoch);
+  }
+
+  /**
+   * Tell the place of a message as the server knows it.
+   *
+   * @param {Message | undefined} message
+   * @returns {{epoch: string, offset: number} | undefined}
+   */
+  place(message) {
+    const epoch = message && this.#epochs.get(message.era);
+    return epoch === undefined ? undefined : { epoch, offset: Number(message?.offset) };
+  }
+
+  /**
+   * Put older messages before the first. They are kept although there are more than the limit:
+   * someone asked for them.
+   *
+   * @param {string} epoch
+   * @param {Message[]} messages oldest first
+   */
+  precede(epoch, messages) {
+    const oldest = this.first?.era ?? this.era;
+    const era = this.#epochs.get(oldest) === epoch ? oldest : oldest - 1;
+    this.#epochs.set(era, epoch);
+    for (const message of messages) message.era = era;
+    this.messages.unshift(...messages);
+    this.#limit += messages.length;
+    this.trimmed = false;
+  }
 
   /** Put a message of our own at the end. @param {Message} message */
   append(message) {
@@ -50,7 +94,9 @@ export class Timeline {
 
   #trim() {
     const surplus = this.messages.filter((each) => each.offset !== null).length - this.#limit;
-    if (surplus > 0) this.messages.splice(0, surplus);
+    if (surplus <= 0) return;
+    this.messages.splice(0, surplus);
+    this.trimmed = true;
   }
 }
 

@@ -120,7 +120,7 @@ export function fakeEnvironment(overrides = {}) {
 /** A server of the text protocol with one room, as far as a client can tell. */
 export class FakeServer {
   constructor({ epoch = "e1", limits = {}, keep = 1_000 } = {}) {
-    Object.assign(this, { epoch, limits, keep, log: [], keys: new Map(), members: [], states: [], answers: true });
+    Object.assign(this, { epoch, limits, keep, log: [], keys: new Map(), members: [], states: [], answers: true, earlier: [] });
     /** Called with each request before it is served; return an error to refuse it. */
     this.refuse = () => null;
     /** Whether the echo of a message leaves before its acknowledgement. */
@@ -158,6 +158,7 @@ export class FakeServer {
     if (frame.t === "state") return undefined;
     if (frame.t === "leave") return socket.say({ t: "left", id: frame.id, room: frame.room });
     if (frame.t === "send") return this.#send(socket, frame);
+    if (frame.t === "history") return socket.say(this.#history(frame));
     return this.media?.(socket, frame);
   }
 
@@ -170,6 +171,17 @@ export class FakeServer {
     else if (!since && history > 0) messages = this.log.slice(-history);
     const joined = { t: "joined", id, room, epoch: this.epoch, offset: top, recovered, messages, members: this.members };
     return state ? { ...joined, states: this.states } : joined;
+  }
+
+  /** Pages of one epoch: of the present one, or of those in `earlier`, oldest first. */
+  #history({ id, room, before, limit }) {
+    const eras = [...this.earlier, { epoch: this.epoch, log: this.log }];
+    let index = eras.findIndex(({ epoch }) => epoch === before.epoch);
+    let kept = eras[index].log.filter(({ offset }) => offset < before.offset);
+    while (kept.length === 0 && index > 0) kept = eras[--index].log;
+    const messages = kept.slice(-limit);
+    const epoch = messages.length > 0 ? eras[index].epoch : "";
+    return { t: "history", id, room, epoch, messages, more: kept.length > limit || index > 0 };
   }
 
   #send(socket, { id, room, body, key }) {

@@ -151,3 +151,66 @@ test("a room left stays left after the connection comes back", async () => {
   assert.equal(FakeSocket.last.of("join").length, 0);
   assert.equal(entered.room.state, "left");
 });
+
+const older = (room) => room.loadOlder(2).then((messages) => messages.map(({ body }) => body));
+
+test("reads back what was said before, page by page until there is no more", async () => {
+  const { room, server, heard } = await enter({ past: [..."abcdef"], wishes: { history: 2 } });
+  const told = [];
+  room.on("older", ({ messages, more }) => told.push([messages.length, more]));
+  assert.equal(room.hasOlder, true);
+  assert.deepEqual(await older(room), ["c", "d"]);
+  assert.deepEqual(bodies(room), [..."cdef"]);
+  assert.deepEqual(await older(room), ["a", "b"]);
+  assert.equal(room.hasOlder, false);
+  assert.deepEqual(await older(room), []);
+  assert.deepEqual(told, [[2, true], [2, false], [0, false]]);
+  server.say("g");
+  assert.deepEqual(bodies(room), [..."abcdefg"]);
+  assert.deepEqual(heard, [["e", "history"], ["f", "history"], ["g", "live"]]);
+  assert.equal(FakeSocket.last.of("history").length, 2);
+});
+
+test("reads back across epochs, and from a room in which nothing was said yet", async () => {
+  const { room, server } = await enter({ wishes: { history: 0 } });
+  const said = (epoch, ...all) =>
+    all.map((body, index) => ({ ...past(server, body), offset: index + 1, id: `${epoch}-${index}` }));
+  server.earlier = [
+    { epoch: "x", log: said("x", "a", "b") },
+    { epoch: "y", log: said("y", "c") },
+  ];
+  assert.deepEqual(await older(room), ["c"]);
+  assert.deepEqual(await older(room), ["a", "b"]);
+  server.say("d");
+  assert.deepEqual(bodies(room), [..."abcd"]);
+  assert.deepEqual(FakeSocket.last.of("history").map(({ before }) => before), [
+    { epoch: "e1", offset: 1 },
+    { epoch: "y", offset: 1 },
+  ]);
+});
+
+test("asks once however often it is called, and tells a refusal to every caller", async () => {
+  const { room, server } = await enter({ past: [..."abc"], wishes: { history: 1 } });
+  server.refuse = ({ t }) =>
+    t === "history" ? { code: 113, reason: "history_away", message: "", retry_after_ms: 1000 } : null;
+  const refused = await Promise.allSettled([room.loadOlder(), room.loadOlder()]);
+  assert.deepEqual(refused.map(({ reason }) => reason?.reason), ["history_away", "history_away"]);
+  assert.equal(FakeSocket.last.of("history").length, 1);
+  server.refuse = () => null;
+  assert.deepEqual(await older(room), ["a", "b"]);
+  assert.deepEqual(bodies(room), [..."abc"]);
+});
+
+test("keeps what was read back while new messages come, and asks again for what was dropped", async () => {
+  const said = Array.from({ length: 1_010 }, (_, index) => `${index + 1}`);
+  const { room, server } = await enter({ past: said, wishes: { history: 1_000 } });
+  assert.equal((await room.loadOlder(10)).length, 10);
+  assert.equal(room.messages.length, 1_010);
+  assert.equal(room.hasOlder, false);
+  server.say("1011");
+  assert.equal(room.messages.length, 1_010);
+  assert.equal(room.messages[0].body, "2");
+  assert.equal(room.hasOlder, true);
+  assert.deepEqual(await older(room), ["1"]);
+  assert.deepEqual(bodies(room), [...said, "1011"]);
+});

@@ -53,6 +53,7 @@ export default {
     media_unreachable: "The voice and video server cannot be reached. The network may be blocking it.",
     media_unavailable: "The voice and video server is not ready. Trying again shortly.",
     no_media: "Voice and video are not available now. Please try again later.",
+    history_away: "Earlier messages cannot be loaded now. Please try again shortly.",
     media_closed: "The voice and video connection was lost. Rejoining.",
     too_many_participants: "The call is full.",
     too_many_tracks: "Nothing more can be published.",

@@ -53,6 +53,7 @@ export default {
     media_unreachable: "음성·영상 서버에 연결하지 못하고 있습니다. 네트워크가 막고 있을 수 있습니다.",
     media_unavailable: "음성·영상 서버가 준비되지 않았습니다. 곧 다시 시도합니다.",
     no_media: "음성·영상을 지금 쓸 수 없습니다. 잠시 뒤에 다시 시도해 주세요.",
+    history_away: "지난 대화를 지금 불러올 수 없습니다. 잠시 뒤에 다시 시도해 주세요.",
     media_closed: "음성·영상 연결이 끊겨 다시 참여합니다.",
     too_many_participants: "음성·영상 참여 인원이 가득 찼습니다.",
     too_many_tracks: "더 이상 보낼 수 없습니다.",
