@@ -1,5 +1,6 @@
 """Who took part in a room's media, and from when to when, as the pages were told."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -15,10 +16,14 @@ class Stay:
     ended: float | None = None  # None: nobody has seen them leave
 
     @property
-    def seconds(self) -> float:
-        """Return how long it was."""
+    def seconds(self) -> int:
+        """Return its length as protocol.md counts an interval: floor of the end minus of the start.
+
+        What is heard is heard a little late at both ends, so the metered figure is the same or,
+        where a second turned meanwhile, one off.
+        """
         assert self.ended is not None, self
-        return self.ended - self.began
+        return math.floor(self.ended) - math.floor(self.began)
 
 
 def stays(visitors: Iterable[Visitor]) -> dict[str, Stay]:

@@ -8,6 +8,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 POLL_S = 0.05
+READY_S = 3.0  # what a start may take
+BACK_S = 5.0  # what coming back after a kill may take
+YARDSTICK_S = 0.3
+
+
+def contention() -> float:
+    """Return how many times slower than alone a process runs now: 1 on a machine that is free.
+
+    What a start may take holds for a machine that has nothing else to do; where other work goes
+    on beside the tests, everything takes longer in proportion.
+    """
+    wall, cpu = time.monotonic(), time.process_time()
+    while time.process_time() - cpu < YARDSTICK_S:
+        pass
+    return max(1.0, (time.monotonic() - wall) / YARDSTICK_S)
 
 
 async def until(
