@@ -28,6 +28,7 @@ except ImportError:  # no compiler here: the specification is all there is
 GCM = (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28)
 CM = (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30)
 PROTECT = int(ffi.cast("uintptr_t", ffi.addressof(lib, "srtp_protect")))
+UDP_SEGMENT, UDP_GRO = 103, 104  # udp(7)
 SO_NO_CHECK = 11  # socket(7): without checksums the kernel refuses to cut datagrams apart
 
 
@@ -400,6 +401,26 @@ class TestTwin:
         if post.twin is not fanout_pure or rewrite.TWIN == "compiled":
             with pytest.raises(IndexError):
                 post.forward([post.peer().flow()], b"short")
+
+
+def test_a_burst_is_cut_by_the_kernel_where_it_can() -> None:
+    """The receiver's kernel puts it together again (UDP_GRO) only if it came in one piece."""
+    post = Post(TWINS[-1])
+    peer = post.peer()
+    try:
+        post.sockets[0].getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT)
+        peer.inbox.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+        able = fanout.TWIN == "compiled"
+    except OSError:
+        able = False
+    post.departures.gather()
+    for number in range(8):
+        post.forward([peer.flow()], rtp(0, payload=bytes(100)), number)
+    post.departures.flush()
+    sizes = [len(datagram) for datagram in peer.datagrams()]
+    assert sizes == ([8 * 128] if able else [128] * 8)
+    for sock in (*post.sockets.values(), peer.inbox):
+        sock.close()
 
 
 class Play:
