@@ -1,3 +1,4 @@
+import { Earlier } from "./earlier.js";
 import { avatar, element, icon } from "./element.js";
 import { language } from "./language.js";
 
@@ -25,17 +26,21 @@ export class Conversation {
     room.on("merged", ({ duplicate }) => this.#forget(duplicate));
     room.on("discarded", (message) => this.#forget(message));
     room.on("gap", ({ missing }) => this.#gap(missing));
+    room.on("older", ({ messages }) => this.#older(messages));
     room.on("state", (state) => state === "joined" && this.#live());
     this.#newer.addEventListener("click", () => this.#toBottom());
     this.#log.addEventListener("scroll", () => this.#atBottom() && (this.#newer.hidden = true), { passive: true });
     language.on("changed", () => this.#relabel());
     new ResizeObserver(() => this.#followed && this.#toBottom()).observe(this.#log);
+    // After the line above: whoever is at the end when the log appears is not near its top.
+    this.#earlier = new Earlier(room);
   }
 
   #room;
   #log;
   #list;
   #newer;
+  #earlier;
   /** @type {Map<any, HTMLElement>} */
   #items = new Map();
   #days = new Map();
@@ -55,6 +60,32 @@ export class Conversation {
 
   #live() {
     setTimeout(() => this.#log.removeAttribute("aria-live"), 500);
+  }
+
+  /** Put older messages on top; what is being read stays where it is. */
+  #older(messages) {
+    if (messages.length > 0) this.#begun();
+    this.#log.setAttribute("aria-live", "off");
+    const { scrollHeight, scrollTop } = this.#log;
+    for (const message of [...messages].reverse()) this.#precede(message);
+    this.#earlier.draw();
+    if (this.#followed) this.#toBottom();
+    else this.#log.scrollTop = this.#log.scrollHeight - (scrollHeight - scrollTop);
+    this.#live();
+  }
+
+  /** Put the item of a message on top, below the mark of its day. */
+  #precede(message) {
+    const item = element("li.message");
+    this.#items.set(message, item);
+    this.#draw(item, message);
+    const mark = this.#list.querySelector(".day");
+    const sameDay = mark && new Date(Number(mark.dataset.at)).toDateString() === new Date(message.at).toDateString();
+    this.#list.insertBefore(item, sameDay ? mark.nextSibling : this.#list.firstChild);
+    this.#day(item, message);
+    const { messages } = this.#room;
+    const next = messages[messages.indexOf(message) + 1];
+    if (this.#items.has(next)) this.#group(this.#items.get(next), next, message);
   }
 
   #arrived(message, origin) {
