@@ -102,7 +102,7 @@ def _judge(refused: Refused) -> object:
     for each in CODECS:
         each.encode([refused.message, refused.id])
     # Without what it quotes of the input: a kind of outcome, not an outcome.
-    return refused.refusal.reason, re.sub(r"\d+|`.*?`|'.*'", "", refused.message, flags=re.DOTALL)
+    return refused.refusal.reason, re.sub(r"\d+|`.*?`|'.*", "", refused.message, flags=re.DOTALL)
 
 
 def _reread_msgpack(payload: bytes) -> Any:
