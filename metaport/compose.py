@@ -172,6 +172,8 @@ class HubProcess:
         self._chat = ChatServer(self._hub, origins=config.http.origins, admit=self._admit)
         # A class of 30 pupils behind one office address enters within a few seconds.
         self._guests = AddressLimit(20, 300)
+        # WHIP and WHEP: a wall of screens behind one address, but not thousands of sessions.
+        self._sessions = AddressLimit(5, 100)
         self._logins = AddressLimit(0.5, 10)
         # By user: an export of a room takes page after page.
         self._pages = AddressLimit(10, 100)
@@ -284,6 +286,7 @@ class HubProcess:
             enter=enter,
             check_admin=lambda user, password: admin.check(config.secrets_dir, user, password),
             wait_for_guest=self._unless_bench(self._guests.wait_s),
+            wait_for_media=self._unless_bench(self._sessions.wait_s),
             wait_for_login=self._logins.wait_s,
             wait_for_page=self._unless_bench(self._pages.wait_s),
             readiness=self._readiness,

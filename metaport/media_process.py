@@ -1,6 +1,7 @@
 """The SFU process: voice and video over one local log."""
 
 import asyncio
+import gc
 import logging
 import time
 
@@ -41,6 +42,8 @@ async def run_sfu(config: Config, stop: asyncio.Event) -> None:
         )
     try:
         await server.start()
+        # What the start has made stays: no collection looks at it again (34-67 ms a full one).
+        gc.freeze()
         async with background(sync=keep_synced(log), checkpoint=every(HEARTBEAT_S, usage.write)):
             logger.info("media on UDP port %d", config.media.port)
             await stop.wait()

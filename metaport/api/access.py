@@ -1,5 +1,6 @@
 """Who is asking: bearer tokens, roles, and the address behind trusted proxies."""
 
+import math
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -59,3 +60,9 @@ def _within(address: str, networks: Networks) -> bool:
     except ValueError:
         return False
     return any(parsed in network for network in networks)
+
+
+def throttle(wait_s: float) -> None:
+    """Refuse a request whose address has to wait. Raises `Problem`: `rate-limited`."""
+    if wait_s > 0:
+        raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))

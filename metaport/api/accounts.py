@@ -1,7 +1,6 @@
 """Guests, sign-in of the first admin, and refresh of tokens."""
 
 import asyncio
-import math
 import secrets
 import unicodedata
 from typing import Annotated
@@ -9,7 +8,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from metaport.api.access import client_address
+from metaport.api.access import client_address, throttle
 from metaport.api.bodies import read_json, respond
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES, Services
@@ -81,17 +80,12 @@ def open_session(services: Services, user: str, name: str, roles: frozenset[str]
     )
 
 
-def _throttle(wait_s: float) -> None:
-    if wait_s > 0:
-        raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))
-
-
 async def guest(request: web.Request) -> web.Response:
     """Admit a guest under the name they chose; their id is new each time."""
     services = request.app[SERVICES]
     if not services.config.chat.guests:
         raise Problem("guests-not-allowed")
-    _throttle(services.wait_for_guest(client_address(request, services.trusted)))
+    throttle(services.wait_for_guest(client_address(request, services.trusted)))
     name = display_name((await read_json(request, GuestRequest)).name)
     user = f"guest-{secrets.token_hex(8)}"
     return respond(open_session(services, user, name, frozenset({"visitor"})))
@@ -113,7 +107,7 @@ async def refresh(request: web.Request) -> web.Response:
 async def login(request: web.Request) -> web.Response:
     """Sign the admin in; tries are limited by address."""
     services = request.app[SERVICES]
-    _throttle(services.wait_for_login(client_address(request, services.trusted)))
+    throttle(services.wait_for_login(client_address(request, services.trusted)))
     body = await read_json(request, LoginRequest)
     # scrypt takes tens of milliseconds by design: not on the loop that carries the chat.
     if not await asyncio.to_thread(services.check_admin, body.user, body.password):

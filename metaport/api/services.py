@@ -67,6 +67,7 @@ class Services:
     check_admin: Callable[[str, str], bool]
     wait_for_login: Callable[[str], float]
     wait_for_guest: Callable[[str], float]
+    wait_for_media: Callable[[str], float]
     """Seconds until this address may try again; 0 admits the try."""
     wait_for_page: Callable[[str], float]
     """Seconds until this user may read another page of messages; 0 admits it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from metaport.api.access import require
+from metaport.api.access import client_address, require, throttle
 from metaport.api.bodies import read_sdp
 from metaport.api.problems import Problem
 from metaport.api.resources import MediaResources
@@ -83,6 +83,7 @@ async def subscribe(request: web.Request) -> web.Response:
 async def _create(request: web.Request, kind: str, fields: dict[str, Any]) -> web.Response:
     services = request.app[SERVICES]
     claims = _claims(request)
+    throttle(services.wait_for_media(client_address(request, services.trusted)))
     try:
         room = services.enter(claims, request.match_info["room"])
     except ValueError as error:
