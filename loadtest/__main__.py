@@ -43,12 +43,12 @@ async def target(url: str | None) -> AsyncIterator[Target]:
 
 async def measure(topic: str, url: str | None, repeats: int, out: Path) -> None:
     """Measure one topic, each repeat against a fresh server unless a URL is given."""
-    figures = Figures()
+    figures, measured_on = Figures(), machine()
     for repeat in range(repeats):
         print(f"{topic}: repeat {repeat + 1} of {repeats}", flush=True)
         async with target(url) as server:
             await TOPICS[topic](server, figures)
-    result = Result(topic, figures.all(), (NOTES[topic],), command_line(), machine())
+    result = Result(topic, figures.all(), (NOTES[topic],), command_line(), measured_on)
     result.write(out)
     print(result.as_markdown(), flush=True)
 

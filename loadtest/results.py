@@ -108,12 +108,13 @@ class Result:
 
 
 def machine() -> dict[str, str]:
-    """Describe what the figures were measured on."""
+    """Describe what the figures are measured on, and how busy it is before they are."""
     return {
         "cpu": _cpu_model(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "load before": f"{os.getloadavg()[0]:.2f}",
     }
 
 
