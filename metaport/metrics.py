@@ -19,6 +19,9 @@ CHAT = {
     "bytes_in": ("counter", "Bytes of frames received"),
     "bytes_out": ("counter", "Bytes of frames written"),
     "recovered": ("counter", "Messages recovered by joins"),
+    "states_in": ("counter", "Values of the moment accepted"),
+    "states_out": ("counter", "Frames of such values written"),
+    "states_dropped": ("counter", "Values of the moment over the rate or the queue"),
     "bad_frames": ("counter", "Frames that could not be decoded"),
 }
 CHAT_BY = {

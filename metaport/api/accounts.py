@@ -14,8 +14,6 @@ from metaport.api.problems import Problem
 from metaport.api.services import SERVICES, Services
 from metaport.tokens import TokenExpired, TokenInvalid
 
-ACCESS_TTL_S = 3600
-REFRESH_TTL_S = 30 * 86400
 NAME_CHARACTERS = 40
 
 
@@ -70,11 +68,12 @@ def display_name(raw: str) -> str:
 def open_session(services: Services, user: str, name: str, roles: frozenset[str]) -> Session:
     """Mint the pair of tokens of one user."""
     now = services.clock()
+    life = services.config.token
     return Session(
-        token=services.tokens.mint(user, name, roles=roles, ttl_s=ACCESS_TTL_S, now=now),
-        expires_in=ACCESS_TTL_S,
+        token=services.tokens.mint(user, name, roles=roles, ttl_s=life.ttl_s, now=now),
+        expires_in=life.ttl_s,
         refresh_token=services.tokens.mint_refresh(
-            user, name, roles=roles, ttl_s=REFRESH_TTL_S, now=now
+            user, name, roles=roles, ttl_s=life.refresh_ttl_s, now=now
         ),
         user=User(user, name),
     )
