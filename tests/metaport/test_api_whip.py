@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from metaport.api import problems, whip
 from metaport.api.resources import MediaResources
 from metaport.api.services import SERVICES
-from metaport.compose import enter
+from metaport.compose import AddressLimit, enter
 from metaport.tokens import Tokens
 from sfu.control import ControlError
 
@@ -39,7 +39,13 @@ async def client(sfu):
     app = web.Application(middlewares=[problems.render])
     presence = SimpleNamespace(detach=lambda: None)
     app[SERVICES] = SimpleNamespace(
-        sfu=sfu, tokens=TOKENS, clock=time.time, enter=enter, attach=lambda *_: presence
+        sfu=sfu,
+        tokens=TOKENS,
+        clock=time.time,
+        enter=enter,
+        attach=lambda *_: presence,
+        trusted=(),
+        wait_for_media=AddressLimit(0.001, 5).wait_s,
     )
     app[whip.RESOURCES] = MediaResources()
     app.add_routes(
@@ -67,3 +73,8 @@ async def test_a_full_sfu_says_when_to_come_back(client, sfu):
     sfu.refusal = ControlError(391, "too_many_participants", "the media server is full", 5000)
     answer = await offer(client, "whip")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+
+
+async def test_sessions_are_limited_by_address(client):
+    statuses = [(await offer(client, "whep")).status for _ in range(6)]
+    assert statuses == [201] * 5 + [429]
