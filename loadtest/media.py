@@ -72,6 +72,7 @@ class Run:
         self._publisher = publisher
         self._receivers = receivers
         self._counting = False
+        self._stopped = False
         self.arrivals = Arrivals()
         self.sent = 0
         self.late_bursts = 0
@@ -85,10 +86,14 @@ class Run:
                 selector.register(receiver.socket, selectors.EVENT_READ, receiver)
             self._loop(selector, time.monotonic() + seconds)
 
+    def stop(self) -> None:
+        """End a turn early, from another thread."""
+        self._stopped = True
+
     def _loop(self, selector: selectors.BaseSelector, end: float) -> None:
         distance = 1 / self._source.flow.bursts_per_s
         due = consent = time.monotonic()
-        while (now := time.monotonic()) < end:
+        while (now := time.monotonic()) < end and not self._stopped:
             if now >= consent:
                 self._keep_consent()
                 consent = now + CONSENT_S

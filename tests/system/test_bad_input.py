@@ -401,30 +401,38 @@ async def test_whep_of_somebody_who_publishes_nothing_is_404(server, bystanders)
 
 
 @asynccontextmanager
+async def session(url, account, *lines):
+    """Hold a WHIP or WHEP session of a bare client."""
+    opened = await asyncio.to_thread(Session.open, url, account.token, lines)
+    try:
+        yield opened
+        await asyncio.to_thread(opened.close)
+    finally:
+        opened.transport.socket.close()
+
+
+@asynccontextmanager
 async def media_flows(server):
     """Somebody publishes and somebody listens meanwhile; not a packet of theirs may be missing."""
     speaker, listener = await guest(server.url, "speaker"), await guest(server.url, "listener")
     source = Source(OPUS, "0", secrets.randbits(31))
-    room = f"{server.url}/%s/quiet-media"
-    publishing = await asyncio.to_thread(
-        Session.open, room % "whip", speaker.token, [Line(AUDIO, "0", source.ssrc)]
-    )
-    receiving = await asyncio.to_thread(
-        Session.open, room % "whep" + f"?from={speaker.user}", listener.token, [Line(AUDIO, "0")]
-    )
-    run = Run(source, publishing.transport, [receiving.transport])
-    await asyncio.to_thread(run.turn, 1.0, counting=False)
-    flow_task = asyncio.create_task(asyncio.to_thread(run.turn, 4.0, counting=True))
-    try:
-        yield
-        assert not flow_task.done(), "the abuse took longer than the conversation beside it"
-    finally:
-        await flow_task
-    assert run.sent >= 190
-    assert run.sent - run.arrivals.packets <= 1  # the last may still be under way
-    assert run.arrivals.refused == 0
-    await asyncio.to_thread(receiving.close)
-    await asyncio.to_thread(publishing.close)
+    whip = f"{server.url}/whip/quiet-media"
+    whep = f"{server.url}/whep/quiet-media?from={speaker.user}"
+    async with (
+        session(whip, speaker, Line(AUDIO, "0", source.ssrc)) as publishing,
+        session(whep, listener, Line(AUDIO, "0")) as receiving,
+    ):
+        run = Run(source, publishing.transport, [receiving.transport])
+        await asyncio.to_thread(run.turn, 1.0, counting=False)
+        flow_task = asyncio.create_task(asyncio.to_thread(run.turn, 60.0, counting=True))
+        try:
+            yield
+            await until(lambda: run.sent >= 100, 20, "the flow goes on beside the abuse")
+        finally:
+            run.stop()
+            await flow_task
+        assert run.sent - run.arrivals.packets <= 1  # the last may still be under way
+        assert run.arrivals.refused == 0
 
 
 def stun_request(username, password=b"x" * 22):
@@ -470,7 +478,7 @@ async def test_garbage_on_the_media_port_is_counted_and_never_answered(server, b
             async def counted():
                 return await metric(server, "metaport_sfu_dropped_total") - before >= 500
 
-            await until(counted, 3, "the garbage is counted")
+            await until(counted, 10, "the garbage is counted")
             with pytest.raises(BlockingIOError):  # an answer would let it reflect to a victim
                 stranger.recv(2048)
 
@@ -505,11 +513,11 @@ async def test_authentic_packets_with_broken_insides_are_dropped(server, bystand
     source = Source(VP8, "0", secrets.randbits(31))
     whip = f"{server.url}/whip/lab"
     before = await metric(server, "metaport_sfu_dropped_total")
-    async with media_flows(server):
-        session = await asyncio.to_thread(
-            Session.open, whip, account.token, [Line(VIDEO, "0", source.ssrc)]
-        )
-        transport = session.transport
+    async with (
+        media_flows(server),
+        session(whip, account, Line(VIDEO, "0", source.ssrc)) as publishing,
+    ):
+        transport = publishing.transport
         outgoing = transport.outgoing
         whole = outgoing.protect(next(source.burst()))
         for size in range(12, len(whole), 97):
@@ -528,5 +536,4 @@ async def test_authentic_packets_with_broken_insides_are_dropped(server, bystand
         async def counted():
             return await metric(server, "metaport_sfu_dropped_total") > before
 
-        await until(counted, 3, "the broken packets are counted")
-        await asyncio.to_thread(session.close)
+        await until(counted, 10, "the broken packets are counted")
