@@ -46,14 +46,17 @@ end
 local generation = current_generation()
 
 local function head_of(meta, stream, meta_s)
-  local row = redis.call('HMGET', meta, 'epoch', 'offset', 'bytes', 'generation')
+  local row = redis.call('HMGET', meta, 'epoch', 'offset', 'bytes', 'generation', 'touched')
   if row[4] == generation then
-    return { epoch = row[1], offset = tonumber(row[2]), bytes = tonumber(row[3]) }
+    return {
+      epoch = row[1], offset = tonumber(row[2]), bytes = tonumber(row[3]),
+      touched = tonumber(row[5] or 0),
+    }
   end
   redis.call('DEL', stream)
   redis.call('HSET', meta, 'epoch', fresh, 'offset', 0, 'bytes', 0, 'generation', generation)
   redis.call('EXPIRE', meta, meta_s)
-  return { epoch = fresh, offset = 0, bytes = 0, opened = true }
+  return { epoch = fresh, offset = 0, bytes = 0, touched = 0, opened = true }
 end
 
 -- An entry is {id, {'frame', f, 'at', ms, 'bytes', all bytes of the room up to and with it}}.
@@ -128,6 +131,7 @@ local function publish()
   end
 
   local places, kept = {}, false
+  local at, packed_at = digits(now_ms), cmsgpack.pack(now_ms)
   for index = 1, draft_count do
     local room = rooms[tonumber(ARGV[argument])]
     local key = KEYS[tonumber(ARGV[argument + 1])]
@@ -140,15 +144,13 @@ local function publish()
       kept = true
     else
       local offset = room.offset + 1
-      local frame = table.concat({
-        room.head, cmsgpack.pack(offset),
-        '\162id', cmsgpack.pack(room.epoch .. '-' .. offset),
-        middle, cmsgpack.pack(now_ms), tail,
-      })
+      local number = digits(offset)
+      local frame = room.head .. cmsgpack.pack(offset) .. '\162id'
+        .. cmsgpack.pack(room.epoch .. '-' .. number) .. middle .. packed_at .. tail
       local bytes = room.bytes + #frame
       local added = redis.pcall(
-        'XADD', room.stream, 'MAXLEN', '~', max_messages, digits(offset) .. '-0',
-        'frame', frame, 'at', digits(now_ms), 'bytes', digits(bytes)
+        'XADD', room.stream, 'MAXLEN', '~', max_messages, number .. '-0',
+        'frame', frame, 'at', at, 'bytes', digits(bytes)
       )
       if type(added) == 'table' and added.err then
         places[index] = { 'refused', added.err, 0, 0 }
@@ -163,7 +165,7 @@ local function publish()
         end
         redis.call(
           command, room.channel,
-          table.concat({ room.epoch, ' ', digits(offset), ' ', origin, ' ', frame })
+          room.epoch .. ' ' .. number .. ' ' .. origin .. ' ' .. frame
         )
         places[index] = { 'accepted', room.epoch, offset, now_ms }
         kept = true
@@ -182,9 +184,15 @@ local function publish()
   end
   for index = 1, room_count do
     local room = rooms[index]
-    redis.call('HSET', room.meta, 'offset', digits(room.offset), 'bytes', digits(room.bytes))
-    redis.call('EXPIRE', room.meta, meta_s)
-    redis.call('PEXPIRE', room.stream, digits(age_ms))
+    local offset, bytes = digits(room.offset), digits(room.bytes)
+    if now_ms - room.touched > age_ms / 8 then
+      -- Not with every message: each costs as much as the publication.
+      redis.call('HSET', room.meta, 'offset', offset, 'bytes', bytes, 'touched', at)
+      redis.call('EXPIRE', room.meta, meta_s)
+      redis.call('PEXPIRE', room.stream, digits(age_ms * 9 / 8))
+    else
+      redis.call('HSET', room.meta, 'offset', offset, 'bytes', bytes)
+    end
   end
   return fence(places)
 end

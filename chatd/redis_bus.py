@@ -61,6 +61,11 @@ _log = logging.getLogger("chatd.redis")
 # Told to those whose drafts are refused; Redis comes back within seconds, or not soon.
 _RETRY_MS = 2000
 
+# Two pipelines to a node at a time: this process works while Redis does. Lanes of a server that
+# is no cluster, so that both have something to carry; in a cluster each partition is one.
+_TRACKS = 2
+_LANES = 4
+
 
 def _fresh() -> str:
     return secrets.token_hex(6)
@@ -105,13 +110,19 @@ class RedisBus:
         self._subscriptions = Subscriptions(
             self._link, process=self._process, times=self._options.times, ears=self
         )
-        self._couriers: dict[str, Courier] = {}
+        # By node and track.
+        self._couriers: dict[tuple[str, int], Courier] = {}
         # One per courier; ended by `close`.
-        self._run_tasks: dict[str, asyncio.Task[None]] = {}
+        self._run_tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         # Looks at the topology; None until `start`, ended by `close`.
         self._attend_task: asyncio.Task[None] | None = None
         self._topology_doubted = asyncio.Event()
-        self._lanes = {partition.index: Lane(partition) for partition in self._link.partitions}
+        self._lanes_each = 1 if self._link.sharded else _LANES
+        self._lanes = [
+            Lane(partition, partition.index * self._lanes_each + index)
+            for partition in self._link.partitions
+            for index in range(self._lanes_each)
+        ]
         # Rooms subscribed to, least recently published first.
         self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
         self._by_channel: dict[bytes, Mirror] = {}
@@ -144,7 +155,7 @@ class RedisBus:
         self._closed = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.times.reply_s):
-                while any(lane.batch is not None for lane in self._lanes.values()):
+                while any(lane.batch is not None for lane in self._lanes):
                     self._batch_settled.clear()
                     await self._batch_settled.wait()
         self._deliver()
@@ -217,17 +228,17 @@ class RedisBus:
     def publish(self, drafts: Sequence[Draft]) -> None:
         refused: list[Draft] = []
         lanes: dict[int, Lane] = {}
-        waiting_bytes = sum(lane.waiting_bytes for lane in self._lanes.values())
+        waiting_bytes = sum(lane.waiting_bytes for lane in self._lanes)
         for draft in drafts:
             place = self._places.get(draft.room) or place_of(draft.room, self._link.partitions)
-            lane = self._lanes[place.partition.index]
+            lane = self._lane_of(place)
             if self._refusing(lane) or waiting_bytes > self._options.kept.waiting_bytes:
                 refused.append(draft)
                 continue
             parcel = parcel_of(draft, place)
             waiting_bytes += parcel.size_bytes
             lane.add(parcel)
-            lanes[place.partition.index] = lane
+            lanes[lane.number] = lane
         for lane in lanes.values():
             self._dispatch(lane)
         if refused:
@@ -389,6 +400,10 @@ class RedisBus:
 
     # Ordering.
 
+    def _lane_of(self, place: Place) -> Lane:
+        first = place.partition.index * self._lanes_each
+        return self._lanes[first + place.spread % self._lanes_each]
+
     def _dispatch(self, lane: Lane) -> None:
         if lane.next_batch() is not None:
             self._route(_Publishing(self, lane))
@@ -507,13 +522,14 @@ class RedisBus:
     def _refusing(self, lane: Lane) -> bool:
         if self._closed or self._withheld is not None or self._unreachable is not None:
             return True
-        courier = self._couriers.get(self._link.node(lane.partition))
+        courier = self._couriers.get((self._link.node(lane.partition), lane.number % _TRACKS))
         return courier is not None and courier.away is not None
 
-    def _fled(self, node: str, sentence: str) -> None:
+    def _fled(self, courier: Courier, sentence: str) -> None:
         """Refuse what was certainly not sent; what may have been done waits for its outcome."""
-        for lane in self._lanes.values():
-            if self._link.node(lane.partition) == node:
+        for lane in self._lanes:
+            node = self._link.node(lane.partition)
+            if (node, lane.number % _TRACKS) == (courier.node, courier.track):
                 drafts = [parcel.draft for parcel in lane.give_up()]
                 if drafts:
                     self._refuse(drafts, sentence)
@@ -526,10 +542,12 @@ class RedisBus:
 
     def _route(self, errand: Errand) -> None:
         node = self._link.node(errand.partition)
-        courier = self._couriers.get(node)
+        key = (node, errand.track)
+        courier = self._couriers.get(key)
         if courier is None:
-            self._couriers[node] = courier = Courier(
+            self._couriers[key] = courier = Courier(
                 node,
+                errand.track,
                 self._link,
                 durability=self._options.durability,
                 times=self._options.times,
@@ -537,7 +555,8 @@ class RedisBus:
                 fled=self._fled,
                 doubt=self._topology_doubted.set,
             )
-            self._run_tasks[node] = asyncio.create_task(courier.run(), name=f"redis-courier-{node}")
+            name = f"redis-courier-{node}-{errand.track}"
+            self._run_tasks[key] = asyncio.create_task(courier.run(), name=name)
         courier.add(errand)
 
     async def _attend(self) -> None:
@@ -566,9 +585,9 @@ class RedisBus:
     def _relieve(self) -> None:
         """Let go of couriers to nodes that serve nothing any more."""
         served = {self._link.node(partition) for partition in self._link.partitions}
-        for node in set(self._couriers) - served:
-            courier = self._couriers.pop(node)
-            self._run_tasks.pop(node).cancel()
+        for key in [key for key in self._couriers if key[0] not in served]:
+            courier = self._couriers.pop(key)
+            self._run_tasks.pop(key).cancel()
             for errand in courier.dismiss():
                 self._route(errand)
 
@@ -620,6 +639,7 @@ class _Publishing(Errand):
 
     def __init__(self, bus: RedisBus, lane: Lane) -> None:
         self.partition = lane.partition
+        self.track = lane.number % _TRACKS
         self._bus = bus
         self._lane = lane
         self._first = True
@@ -639,6 +659,7 @@ class _Publishing(Errand):
             partition=lane.partition,
             sharded=bus._link.sharded,
             process=bus._process,
+            lane=lane.number,
             sequence=batch.sequence,
             known=known,
             fresh=_fresh(),
@@ -669,7 +690,8 @@ class _Reading(Errand):
         self._bus = bus
         self._mirror = mirror
         self._place = place
-        self._lane = bus._lanes[place.partition.index]
+        self._lane = bus._lane_of(place)
+        self.track = self._lane.number % _TRACKS
         self._peers = ""
 
     def command(self) -> Command | None:

@@ -1,4 +1,4 @@
-"""Couriers: one pipeline at a time to each node, and what is done when it does not come back."""
+"""Couriers: pipelines to each node, and what is done when one does not come back."""
 
 import asyncio
 import logging
@@ -36,6 +36,8 @@ class Errand(ABC):
     """One call of the script, carried until the server has answered it."""
 
     partition: Partition
+    # Which of the couriers to a node carries it.
+    track: int
     # The message it publishes may not be acknowledged before replicas have it.
     writes = False
 
@@ -57,7 +59,7 @@ class Errand(ABC):
 
 
 class Courier:
-    """Carries errands to one node, in pipelines, while `run` runs.
+    """Carries errands to one node, one pipeline after the other, while `run` runs.
 
     `away` is None, or a sentence: the node hangs, or two attempts in a row came to nothing. It is
     then asked until it answers, and `fled` is called once per attempt, to refuse what need not
@@ -67,15 +69,17 @@ class Courier:
     def __init__(
         self,
         node: str,
+        track: int,
         link: Link,
         *,
         durability: Durability,
         times: Times,
         route: Callable[[Errand], None],
-        fled: Callable[[str, str], None],
+        fled: Callable[["Courier", str], None],
         doubt: Callable[[], None],
     ) -> None:
         self.node = node
+        self.track = track
         self.away: str | None = None
         self._link = link
         self._line = link.line(node)
@@ -226,4 +230,4 @@ class Courier:
             if self.away is None:
                 _log.warning("%s", sentence)
             self.away = sentence
-            self._fled(self.node, sentence)
+            self._fled(self, sentence)

@@ -1,6 +1,7 @@
 """Lanes: what makes a batch of drafts happen once although connections die.
 
-A lane is this process's numbered sequence of batches to one partition, one under way at a time.
+A lane is a numbered sequence of batches from this process to rooms of one partition, one batch
+under way at a time.
 The script keeps the number and the answer of the last batch it did. So a batch whose answer never
 came is simply sent again: done before, it is answered; not done, it is done now; a first attempt
 that was stuck somewhere and arrives later is older than the number and is not done. A draft
@@ -29,10 +30,12 @@ class Batch:
 
 
 class Lane:
-    """The drafts of this process for one partition, oldest first."""
+    """The drafts of this process for some rooms of one partition, oldest first."""
 
-    def __init__(self, partition: Partition) -> None:
+    def __init__(self, partition: Partition, number: int) -> None:
         self.partition = partition
+        # No two lanes of a process have the same.
+        self.number = number
         # Learned from every answer; a room is always read before something is said in it.
         self.generation = ""
         # Primaries the script knows of here.

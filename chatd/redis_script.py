@@ -76,10 +76,14 @@ def _slot(tag: int) -> int:
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a room is in Redis. `head` begins every `message` frame of it."""
+    """Where a room is in Redis.
+
+    `head` begins every `message` frame of it; `spread` parts the rooms of a partition evenly.
+    """
 
     room: str
     partition: Partition
+    spread: int
     meta: bytes
     stream: bytes
     channel: bytes
@@ -92,6 +96,7 @@ def place_of(room: str, among: Sequence[Partition]) -> Place:
     return Place(
         room,
         partition,
+        zlib.crc32(name) // len(among),
         partition.key(b"room:" + name),
         partition.key(b"log:" + name),
         partition.key(b"say:" + name),
@@ -139,6 +144,7 @@ def publish_command(
     partition: Partition,
     sharded: bool,
     process: str,
+    lane: int,
     sequence: int,
     known: str,
     fresh: str,
@@ -155,7 +161,7 @@ def publish_command(
     first_window_s = (int(utc_s) // WINDOW_S - 1) * WINDOW_S
     keys = [
         partition.key(b"seed"),
-        partition.key(b"lane:" + process.encode()),
+        partition.key(b"lane:%b:%d" % (process.encode(), lane)),
         *(sent_key(partition, first_window_s + index * WINDOW_S) for index in range(3)),
     ]
     rooms: dict[str, int] = {}

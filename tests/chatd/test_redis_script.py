@@ -54,6 +54,7 @@ class Caller:
             partition=_PLACE.partition,
             sharded=False,
             process="p",
+            lane=0,
             sequence=sequence,
             known=known,
             fresh=secrets.token_hex(6),
