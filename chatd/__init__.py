@@ -24,6 +24,7 @@ keeps the last values and tells what changed once a tick. `media.*` frames pass 
 `relay.Relay` to the `media.Media` port. PROTOCOL.md has every frame and code with an example that
 a test replays.
 
-Not supported: several processes on one room (that takes a bus behind a network), edits,
-permessage-deflate; ephemeral state stays in its process.
+Not supported: edits, permessage-deflate; ephemeral state stays in its process. Several processes
+on one room: `redis_bus.RedisBus` orders for them and keeps the port's contract, but the hub cannot
+yet tell connected people of a new epoch, so no process is composed with it.
 """
