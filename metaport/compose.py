@@ -296,9 +296,8 @@ class HubProcess:
 
     def _admit(self, request: web.Request) -> float:
         """Return the seconds after which this address may shake hands, 0.0 for now."""
-        if self._config.bench:
-            return 0.0
-        return self._handshakes.wait_s(client_address(request, self._config.http.trusted_proxies))
+        wait_s = self._unless_bench(self._handshakes.wait_s)
+        return wait_s(client_address(request, self._config.http.trusted_proxies))
 
     def _unless_bench(self, wait_s: Callable[[str], float]) -> Callable[[str], float]:
         return (lambda _: 0.0) if self._config.bench else wait_s

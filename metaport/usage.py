@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from metaport.config import Config
 from metaport.db.engine import open_engine
@@ -224,11 +223,6 @@ class LedgerReports:
             self._ledger, self._book(), user, at_s - VISIT_S, at_s + 1, zone=self._zone
         )
         return cost.as_json()
-
-
-def this_month(zone: str, now: float) -> str:
-    """Name the current month in a zone."""
-    return f"{datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(zone)):%Y-%m}"
 
 
 async def print_report(config: Config, month: str, form: str, lang: str) -> int:

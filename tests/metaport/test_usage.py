@@ -6,7 +6,7 @@ import pytest
 
 from metaport.log import Log, LogCorrupt
 from metaport.media_journal import MediaJournal
-from metaport.usage import LedgerReports, Shipper, this_month
+from metaport.usage import LedgerReports, Shipper
 from metaport.usage_log import UsageLog
 from metering.errors import LedgerUnavailable
 from metering.ledger import MemoryLedger
@@ -14,7 +14,7 @@ from metering.pricebook import default_price_book
 from sfu.facts import ParticipantInterval
 
 AT_MS = 1_790_000_000_000
-MONTH = this_month("Asia/Seoul", AT_MS / 1000)
+MONTH = "2026-09"  # of AT_MS, in Asia/Seoul
 
 
 class FailingLedger(MemoryLedger):
