@@ -8,21 +8,23 @@ The path of a message:
 2. `session.Session.receive_message` decodes (`wire.Codec.decode`) and judges: hello, rates,
    body, room grant. What it refuses is a row of `errors.REFUSALS`.
 3. `hub.Hub` checks membership (`rooms.Room`) and gathers the drafts of this loop iteration.
+   `membership.Membership` lets people in and out of rooms, `refusals.Refusals` tells the refused.
 4. `hub.Hub.flush`, once per iteration: `bus.Bus.publish` gives each draft its offset, the batch
    goes to `facts.Facts.commit` in one call, then acknowledgements and messages are queued.
 5. `delivery.Delivery` encodes each frame once per subprotocol; every member's `outbox.Outbox`
    holds the same bytes and is written once. A reader that leaves too much unread is closed and
    recovers.
 6. A client that comes back joins with `since`; `bus.Bus.read` answers from `history.History`.
-7. One that reads further back gets pages from `paging.Pager`, over the `archive.Archive` port.
+7. One that reads further back gets pages from `paging.Pager`, over the `archive.Archive` port;
+   `retelling.Retelling` sends and counts both.
 
 **Nothing is acknowledged or delivered before its facts are committed; what a commit refuses
 has not happened.**
 
 Ephemeral state (`state` frames: positions, typing) takes none of these steps: `states.StateBoards`
 keeps the last values and tells what changed once a tick. `media.*` frames pass through
-`relay.Relay` to the `media.Media` port. PROTOCOL.md has every frame and code with an example that
-a test replays.
+`exchange.Exchange` and `relay.Relay` to the `media.Media` port. PROTOCOL.md has every frame and
+code with an example that a test replays.
 
 Not supported: edits, permessage-deflate; ephemeral state stays in its process. Several processes
 on one room: `redis_bus.RedisBus` orders for them and keeps the port's contract, but the hub cannot

@@ -12,35 +12,30 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import msgspec
-
 from chatd.archive import Archive
-from chatd.bus import Bus, Clock, Draft, Page, Publication, Receipt
+from chatd.bus import Bus, Clock, Draft, Publication, Receipt
 from chatd.client import Client
 from chatd.counters import Counters
 from chatd.delivery import Delivery
 from chatd.errors import (
-    BAD_FRAME,
-    BAD_REQUEST,
     INTERNAL,
-    NO_MEDIA,
     NOT_JOINED,
-    RATE_LIMITED,
     SLOW_READER,
     STORAGE_FULL,
-    TOO_MANY_ROOMS,
     Close,
     FactsRefused,
     Refused,
 )
-from chatd.facts import Fact, Facts, MessageAccepted, MessagesRecovered, RoomOpened
+from chatd.exchange import Exchange
+from chatd.facts import Fact, Facts, MessageAccepted, RoomOpened
 from chatd.limits import Limits
 from chatd.media import Media
+from chatd.membership import Attendance, Membership
 from chatd.outbox import Outbox, Pipe
 from chatd.owed import OwedFacts
-from chatd.paging import Excerpt, Pager
-from chatd.recovery import settle
-from chatd.relay import Answer, Relay
+from chatd.paging import Pager
+from chatd.refusals import Refusals
+from chatd.retelling import Retelling
 from chatd.rooms import Room, Rooms
 from chatd.session import Authenticator, Session, too_fast
 from chatd.states import StateBoards
@@ -48,15 +43,11 @@ from chatd.timesheet import Timesheet
 from chatd.websocket import PING, PONG, frame
 from chatd.wire import (
     Codec,
-    Error,
     Hello,
     History,
     Join,
-    Joined,
     Leave,
-    Left,
     MediaFrame,
-    Past,
     Ping,
     Pong,
     Presence,
@@ -76,21 +67,6 @@ _PING = frame(b"", PING)
 
 def _random_session() -> str:
     return secrets.token_hex(12)
-
-
-class Attendance:
-    """Somebody in a room without a chat connection; see `Hub.attach`."""
-
-    def __init__(self, hub: "Hub", room: str, user: str) -> None:
-        self._hub: Hub | None = hub
-        self._room = room
-        self._user = user
-
-    def detach(self) -> None:
-        """Leave; harmless when repeated."""
-        hub, self._hub = self._hub, None
-        if hub is not None:
-            hub.detach(self._room, self._user)
 
 
 class Hub:
@@ -117,7 +93,6 @@ class Hub:
         self.clock = clock
         self._bus = bus
         self._authenticator = authenticator
-        self._media = media
         self._pager = Pager(bus, archive, self.limits.history)
         self._defer = defer or _call_soon
         self._new_session = new_session
@@ -130,17 +105,37 @@ class Hub:
             bus, self.counters, self.limits.presence_members, self._announce
         )
         self._states = StateBoards(self.limits, self.counters, self._delivery, later or _call_later)
+        self._refusals = Refusals(self.counters, self._delivery, self.close)
+        self._retelling = Retelling(
+            self._pager,
+            delivery=self._delivery,
+            counters=self.counters,
+            refusals=self._refusals,
+            owe=self._owe,
+            utc_ms=lambda: self._moment()[1],
+        )
+        self._membership = Membership(
+            bus,
+            self._rooms,
+            states=self._states,
+            delivery=self._delivery,
+            refusals=self._refusals,
+            retelling=self._retelling,
+            limits=self.limits,
+            draining=lambda: self.draining,
+        )
+        self._exchange = Exchange(media, self._delivery, self._refusals, self.limits.media_pending)
         self._flush_deferred = False
         self._handlers: dict[type, Callable[[Client, Any], None]] = {
             Hello: self._welcome,
-            Join: self._join,
+            Join: self._membership.join,
             Send: self._send,
-            Leave: self._leave,
-            History: self._page,
+            Leave: self._membership.leave,
+            History: self._retelling.page,
             Ping: self._pong,
             Refresh: self._refresh,
             State: self._state,
-            MediaFrame: self._carry,
+            MediaFrame: self._exchange.carry,
         }
         bus.listen(self)
 
@@ -162,11 +157,11 @@ class Hub:
             )
             self._handlers[type(request)](client, request)
         except Refused as refused:
-            self._refuse(client, refused)
+            self._refusals.tell(client, refused)
         except Exception:
             # A bug of ours ends neither the loop nor the others' conversations.
             _log.exception("a frame made the hub fail")
-            self._refuse(client, Refused(INTERNAL))
+            self._refusals.tell(client, Refused(INTERNAL))
 
     def answer_ping(self, client: Client, payload: bytes) -> None:
         """Answer a WebSocket ping (RFC 6455, section 5.5.3)."""
@@ -179,7 +174,7 @@ class Hub:
             if client.state.handle_timeout(now):
                 self._delivery.write(client, _PING)
         except Refused as refused:
-            self._refuse(client, refused)
+            self._refusals.tell(client, refused)
         return max(0.0, client.state.next_deadline() - now)
 
     def close(self, client: Client, close: Close) -> None:
@@ -195,13 +190,7 @@ class Hub:
         if not client.open:
             return
         client.open = False
-        for room in list(client.joining.values()):
-            room.dismiss(client)
-            self._rooms.close_if_empty(room)
-        client.joining.clear()
-        for room in list(client.rooms.values()):
-            self._exit(client, room)
-        client.rooms.clear()
+        self._membership.leave_all(client)
         if client.relay is not None:
             client.relay.end()
         if self._clients.pop(client.session, None) is not None:
@@ -253,16 +242,7 @@ class Hub:
 
     def attach(self, room: str, user_id: str, name: str) -> Attendance:
         """Count somebody without a chat connection as present in `room`."""
-        place = self._rooms.open(room)
-        place.guests += 1
-        self._rooms.enter(place, user_id, name)
-        return Attendance(self, room, user_id)
-
-    def detach(self, room: str, user_id: str) -> None:
-        """Undo `attach`; called through its `Attendance`."""
-        place = self._rooms.open(room)
-        place.guests -= 1
-        self._depart(place, user_id)
+        return self._membership.attach(room, user_id, name)
 
     def push(self, client: Client, frame: dict[str, Any]) -> None:
         """Send `frame` to `client`; nothing happens when it has gone."""
@@ -307,7 +287,7 @@ class Hub:
     def refused(self, drafts: Sequence[Draft], refusal: FactsRefused) -> None:
         """Tell each sender that the message was not stored."""
         for draft in drafts:
-            self._refuse(
+            self._refusals.tell(
                 cast("Client", draft.sender),
                 Refused(STORAGE_FULL, id=draft.request_id, retry_after_ms=refusal.retry_after_ms),
             )
@@ -336,88 +316,6 @@ class Hub:
             ),
         )
 
-    def _join(self, client: Client, join: Join) -> None:
-        if join.room in client.joining:
-            raise Refused(BAD_REQUEST, "a join of this room is under way", id=join.id)
-        known = len(client.rooms) + len(client.joining)
-        if join.room not in client.rooms and known >= client.state.limits.rooms:
-            raise Refused(TOO_MANY_ROOMS, id=join.id)
-        room = self._rooms.open(join.room)
-        room.prepare(client)
-        client.joining[join.room] = room
-        history = min(join.history, self.limits.history)
-        self._bus.read(
-            join.room, join.since, history, lambda page: self._admit(client, join, room, page)
-        )
-
-    def _admit(self, client: Client, join: Join, room: Room["Client"], page: Page | None) -> None:
-        if client.joining.pop(join.room, None) is not room:
-            self._refuse(client, Refused(NOT_JOINED, "left meanwhile", id=join.id))
-            return
-        if page is None:
-            self._turn_away(client, join, room)
-            return
-        held = room.admit(client, client.codec, client.outbox)
-        page = settle(page, held, join.since, min(join.history, self.limits.history))
-        room.unwatch(client)
-        if join.room not in client.rooms:
-            client.rooms[join.room] = room
-            user, name = client.identity.user_id, client.identity.name
-            self._rooms.enter(room, user, name)
-        if join.presence:
-            room.watch(client, client.codec, client.outbox)
-        self._states.look_away(room, client)
-        self._tell_joined(client, join, room, page)
-
-    def _turn_away(self, client: Client, join: Join, room: Room["Client"]) -> None:
-        room.dismiss(client)
-        if client.rooms.pop(join.room, None) is not None:
-            self._depart(room, client.identity.user_id)
-        self._rooms.close_if_empty(room)
-        self._refuse(client, Refused(TOO_MANY_ROOMS, id=join.id, retry_after_ms=60_000))
-
-    def _tell_joined(self, client: Client, join: Join, room: Room["Client"], page: Page) -> None:
-        joined = client.codec.frame(
-            Joined(
-                join.id,
-                join.room,
-                page.epoch,
-                page.offset,
-                page.recovered,
-                [msgspec.Raw(entry.payload(client.codec)) for entry in page.entries],
-                room.roster.members() if join.presence else None,
-                room.roster.count if join.presence else None,
-                self._states.look(room, client) if join.state else None,
-            )
-        )
-        if join.state:
-            client.outbox.excuse(len(joined))
-        self._tell_past(client, join.room, joined, len(page.entries))
-
-    def _tell_past(self, client: Client, room: str, told: bytes, count: int) -> None:
-        """Send a frame with `count` messages in it that were said before."""
-        if count:
-            self.counters.recovered += count
-            utc_ms = self._moment()[1]
-            self._owe(MessagesRecovered(room, client.identity.user_id, count, utc_ms))
-            client.outbox.excuse(len(told))
-        self._delivery.write(client, told)
-
-    def _page(self, client: Client, wish: History) -> None:
-        if wish.room not in client.rooms:
-            raise Refused(NOT_JOINED, id=wish.id)
-
-        def answer(found: Excerpt | Refused) -> None:
-            if isinstance(found, Refused):
-                found.id = wish.id
-                self._refuse(client, found)
-            elif client.open:
-                messages = [msgspec.Raw(entry.payload(client.codec)) for entry in found.entries]
-                past = Past(wish.id, wish.room, found.epoch, messages, found.more)
-                self._tell_past(client, wish.room, client.codec.frame(past), len(messages))
-
-        self._pager.page(client.session, wish, answer)
-
     def _send(self, client: Client, send: Send) -> None:
         if send.room not in client.rooms:
             raise Refused(NOT_JOINED, id=send.id)
@@ -426,20 +324,6 @@ class Hub:
             Draft(send.room, identity.user_id, identity.name, send.body, send.key, client, send.id)
         )
         self._schedule()
-
-    def _leave(self, client: Client, leave: Leave) -> None:
-        joining = client.joining.pop(leave.room, None)
-        if joining is not None:
-            joining.dismiss(client)
-        room = client.rooms.pop(leave.room, None)
-        if room is not None:
-            self._exit(client, room)
-        elif joining is not None:
-            self._rooms.close_if_empty(joining)
-        if client.relay is not None and leave.room in client.relay.rooms:
-            client.relay.rooms.discard(leave.room)
-            client.relay.submit(None, {"t": "media.leave", "room": leave.room})
-        self._delivery.reply(client, Left(leave.id, leave.room))
 
     def _pong(self, client: Client, ping: Ping) -> None:
         self._delivery.reply(client, Pong(ping.id))
@@ -462,42 +346,6 @@ class Hub:
         # Rooms already joined stay joined: a grant is looked at when a room is entered.
         expires_in = client.identity.expires_in(self.clock.time())
         self._delivery.reply(client, Refreshed(refresh.id, expires_in))
-
-    def _carry(self, client: Client, frame: MediaFrame) -> None:
-        if self._media is None:
-            raise Refused(NO_MEDIA, id=frame.id)
-        leaves = frame.t == "media.leave"
-        if frame.room not in client.rooms and not leaves:
-            raise Refused(NOT_JOINED, id=frame.id)
-        if client.relay is None:
-            client.relay = Relay(
-                self._media, client, lambda id, answer: self._answer(client, id, answer)
-            )
-        if client.relay.pending >= self.limits.media_pending:
-            raise Refused(RATE_LIMITED, id=frame.id, retry_after_ms=1000)
-        if leaves:
-            client.relay.rooms.discard(frame.room)
-        else:
-            client.relay.rooms.add(frame.room)
-        client.relay.submit(frame.id, frame.raw)
-
-    def _answer(self, client: Client, request_id: int, answer: Answer) -> None:
-        if isinstance(answer, Refused):
-            answer.id = request_id
-            self._refuse(client, answer)
-        else:
-            self._delivery.reply(client, {**answer, "id": request_id})
-
-    # Presence.
-
-    def _exit(self, client: Client, room: Room[Client]) -> None:
-        room.dismiss(client)
-        self._depart(room, client.identity.user_id)
-
-    def _depart(self, room: Room[Client], user: str) -> None:
-        self._rooms.exit(room, user)
-        if user not in room.roster and not self.draining:
-            self._states.forget(room, user)
 
     def _announce(self, room: Room[Client], presence: Presence) -> None:
         if not self.draining:
@@ -541,20 +389,6 @@ class Hub:
             room = self._rooms.get(name)
             if room is not None:
                 self._delivery.publish(room, batch)
-
-    def _refuse(self, client: Client, refused: Refused) -> None:
-        refusal = refused.refusal
-        self.counters.errors[refusal.reason] += 1
-        if refusal is BAD_FRAME:
-            self.counters.bad_frames += 1
-        self._delivery.reply(
-            client,
-            Error(
-                refusal.code, refusal.reason, refused.message, refused.id, refused.retry_after_ms
-            ),
-        )
-        if refusal.closes is not None:
-            self.close(client, refusal.closes)
 
     def _schedule(self) -> None:
         if not self._flush_deferred:
