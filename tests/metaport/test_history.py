@@ -196,7 +196,7 @@ async def main():
     writer = HistoryWriter(SqlMessages(connect(sys.argv[1])), Path(sys.argv[2]), "hub")
     print("ready", flush=True)
     await writer.write()
-    print("done", flush=True)
+    await asyncio.Event().wait()  # the kill may come late; it is to meet a live process
 
 asyncio.run(main())
 """
