@@ -20,6 +20,7 @@ class Client:
         "joining",
         "open",
         "outbox",
+        "read_only",
         "relay",
         "rooms",
         "state",
@@ -36,6 +37,8 @@ class Client:
         self.rooms: dict[str, Room[Client]] = {}
         # Rooms whose bus has not answered yet; empty with a `LocalBus`.
         self.joining: dict[str, Room[Client]] = {}
+        # Those of `rooms` in which it may say and show nothing.
+        self.read_only: set[str] = set()
         # None until the first media frame; ended when the connection ends.
         self.relay: Relay | None = None
 

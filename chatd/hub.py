@@ -18,6 +18,7 @@ from chatd.client import Client
 from chatd.counters import Counters
 from chatd.delivery import Delivery
 from chatd.errors import (
+    FORBIDDEN,
     INTERNAL,
     NOT_JOINED,
     SLOW_READER,
@@ -319,6 +320,8 @@ class Hub:
     def _send(self, client: Client, send: Send) -> None:
         if send.room not in client.rooms:
             raise Refused(NOT_JOINED, id=send.id)
+        if client.read_only and send.room in client.read_only:
+            raise Refused(FORBIDDEN, "The token does not grant sending here.", id=send.id)
         identity = client.identity
         self._drafts.append(
             Draft(send.room, identity.user_id, identity.name, send.body, send.key, client, send.id)
@@ -332,6 +335,8 @@ class Hub:
         room = client.rooms.get(state.room)
         if room is None:
             raise Refused(NOT_JOINED, id=state.id)
+        if state.room in client.read_only:
+            raise Refused(FORBIDDEN, "The token does not grant sending here.", id=state.id)
         wait_s = client.state.take_state(self.clock.monotonic())
         if wait_s and state.id is None:
             self.counters.states_dropped += 1  # as fast as values come, a later one replaces it

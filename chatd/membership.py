@@ -8,6 +8,7 @@ from chatd.bus import Bus, Page
 from chatd.client import Client
 from chatd.delivery import Delivery
 from chatd.errors import BAD_REQUEST, NOT_JOINED, TOO_MANY_ROOMS, Refused
+from chatd.grants import Rights
 from chatd.limits import Limits
 from chatd.recovery import settle
 from chatd.refusals import Refusals
@@ -90,6 +91,8 @@ class Membership:
         room.unwatch(client)
         if join.room not in client.rooms:
             client.rooms[join.room] = room
+            if not client.identity.may(Rights.SEND, join.room):
+                client.read_only.add(join.room)
             user, name = client.identity.user_id, client.identity.name
             self._rooms.enter(room, user, name)
         if join.presence:
@@ -128,6 +131,7 @@ class Membership:
         if joining is not None:
             joining.dismiss(client)
         room = client.rooms.pop(leave.room, None)
+        client.read_only.discard(leave.room)
         if room is not None:
             self._exit(client, room)
         elif joining is not None:

@@ -5,8 +5,6 @@ comes as `Refused`: answer with its `error` frame and close when its refusal say
 """
 
 import re
-import unicodedata
-from fnmatch import fnmatchcase
 from math import isinf
 from typing import NamedTuple, Protocol
 
@@ -30,7 +28,9 @@ from chatd.errors import (
     Refused,
     TokenExpired,
 )
+from chatd.grants import Grants, Rights, rights_in
 from chatd.limits import Limits, TokenBucket
+from chatd.room_name import is_room_name
 from chatd.wire import (
     MSGPACK,
     WIRE_VERSION,
@@ -45,29 +45,30 @@ from chatd.wire import (
     State,
 )
 
-ROOM_NAME_CHARS = 128
-_ASCII_ROOM = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 _STATE_KIND = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
-_ROOM_PUNCTUATION = frozenset("-_.:/")
 
 
 class Identity(NamedTuple):
     """Who a token speaks for.
 
-    `rooms` are glob patterns, None grants any room; `expires_at` is in seconds of UTC.
+    `rooms` None grants any room; `expires_at` is in seconds of UTC; `subscriptions` are rooms
+    joined without asking.
     """
 
     user_id: str
     name: str
     roles: frozenset[str] = frozenset()
-    rooms: tuple[str, ...] | None = None
+    rooms: Grants = None
     expires_at: float = float("inf")
+    subscriptions: tuple[str, ...] = ()
 
-    def may_enter(self, room: str) -> bool:
-        """Say whether the grant covers `room`."""
-        if self.rooms is None:
-            return True
-        return any(fnmatchcase(room, pattern) for pattern in self.rooms)
+    def rights(self, room: str) -> Rights:
+        """Return what the token grants in `room`."""
+        return rights_in(room, self.rooms)
+
+    def may(self, right: Rights, room: str) -> bool:
+        """Say whether the token grants `right` in `room`."""
+        return right in self.rights(room)
 
     def expires_in(self, utc: float) -> int | None:
         """Return the whole seconds left, None when it never runs out."""
@@ -84,16 +85,6 @@ class Authenticator(Protocol):
             BadToken: nobody.
             TokenExpired: somebody, once.
         """
-
-
-def is_room_name(room: str) -> bool:
-    """Say whether `room` is NFC, 1-128 characters of letters, digits and `-_.:/`."""
-    if _ASCII_ROOM.fullmatch(room):
-        return True
-    if not 1 <= len(room) <= ROOM_NAME_CHARS:
-        return False
-    allowed = all(c.isalpha() or c.isdecimal() or c in _ROOM_PUNCTUATION for c in room)
-    return allowed and unicodedata.is_normalized("NFC", room)
 
 
 class Session:
@@ -268,7 +259,7 @@ class Session:
             raise too_fast(frame, wait_s)
         if not is_room_name(frame.room):
             raise Refused(BAD_ROOM, id=frame.id)
-        if self.identity is not None and not self.identity.may_enter(frame.room):
+        if self.identity is not None and not self.identity.may(Rights.READ, frame.room):
             raise Refused(FORBIDDEN, id=frame.id)
 
     def _check_history(self, frame: History, now: float) -> None:

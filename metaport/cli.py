@@ -252,6 +252,7 @@ def _unkept(config: Config, error: OSError | ValueError, lang: Lang) -> int:
 
 
 def _token(arguments: argparse.Namespace) -> int:
+    from chatd.grants import is_pattern
     from metaport import secret_files, tokens
 
     config = _load(arguments)
@@ -273,6 +274,11 @@ def _token(arguments: argparse.Namespace) -> int:
         text = Say(f"'{ttl_s}' – 초 수가 아닙니다", f"'{ttl_s}' is not a number of seconds")
         _complain(f"--ttl: {text.to(arguments.lang)}")
         return MISUSED
+    for room in arguments.room or ():
+        if not is_pattern(room):
+            text = Say(f"{room!a} – 방 무늬가 아닙니다", f"{room!a} is no pattern of rooms")
+            _complain(f"--room: {text.to(arguments.lang)}")
+            return MISUSED
     try:
         minted = tokens.Tokens(secret).mint(
             arguments.user,

@@ -20,10 +20,12 @@ from chatd.bus import LocalBus
 from chatd.errors import BadToken
 from chatd.errors import TokenExpired as ChatTokenExpired
 from chatd.facts import MessagesRecovered
+from chatd.grants import Rights
 from chatd.hub import Hub
 from chatd.limits import Limits, TokenBucket
+from chatd.room_name import is_room_name
 from chatd.server import ChatServer
-from chatd.session import Identity, is_room_name
+from chatd.session import Identity
 from metaport import admin, chat_journal, tls
 from metaport.api.access import client_address
 from metaport.api.app import build_app
@@ -58,7 +60,14 @@ DATABASE_DEADLINE_S = 2.0
 
 def identity_of(claims: Claims) -> Identity:
     """Say in the chat's terms who a token speaks for."""
-    return Identity(claims.user, claims.name, claims.roles, claims.rooms, claims.expires_at)
+    return Identity(
+        claims.user,
+        claims.name,
+        claims.roles,
+        claims.rooms,
+        claims.expires_at,
+        claims.subscriptions,
+    )
 
 
 class TokenAuthenticator:
@@ -358,8 +367,8 @@ class HubProcess:
         return expose(reading)
 
 
-def enter(claims: Claims, raw: str) -> str:
-    """Return the name of a room that a token may enter.
+def enter(claims: Claims, raw: str, right: Rights) -> str:
+    """Return the name of a room in which a token grants `right`.
 
     Raises:
         ValueError: it is not a room name.
@@ -368,6 +377,6 @@ def enter(claims: Claims, raw: str) -> str:
     room = unicodedata.normalize("NFC", raw)
     if not is_room_name(room):
         raise ValueError(room)
-    if not identity_of(claims).may_enter(room):
+    if not identity_of(claims).may(right, room):
         raise PermissionError(room)
     return room

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Container, Sequence
 from typing import Any, TypedDict
 
+from chatd.grants import Rights
 from chatd.media import MediaClient, MediaRefused
 from sfu.control import ControlClient, ControlError, ControlLost
 
@@ -123,7 +124,8 @@ class MediaRelay:
             user=identity.user_id,
             name=identity.name,
             room=frame.get("room"),
-            may_publish=may_publish(identity.roles),
+            may_publish=may_publish(identity.roles)
+            and identity.may(Rights.PUBLISH, str(frame.get("room"))),
             frame=frame,
         )
 

@@ -1,7 +1,8 @@
 """Access and refresh tokens: JWTs signed with HS256 (RFC 7519, RFC 7518 section 3.2).
 
 A platform's own backend may mint access tokens with the same secret: `sub` and `exp` are needed,
-`name`, `roles` and `rooms` (patterns; absent means any room) are optional.
+`name`, `roles`, `rooms` (what may be entered, see `chatd.grants`; absent means any room) and
+`subscribe` (rooms one is in without asking) are optional.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import jwt
 
+from chatd.grants import Grants, read_grants, read_subscriptions
 from metaport.secret_files import signing_secret
 
 __all__ = ["Claims", "TokenError", "TokenExpired", "TokenInvalid", "Tokens", "signing_secret"]
@@ -42,13 +44,14 @@ class TokenExpired(TokenError):
 
 @dataclass(frozen=True)
 class Claims:
-    """Say who a token speaks for; `rooms` are glob patterns, `None` is any room."""
+    """Say who a token speaks for; `rooms` are grants, `None` is any room."""
 
     user: str
     name: str
     roles: frozenset[str]
-    rooms: tuple[str, ...] | None
+    rooms: Grants
     expires_at: float
+    subscriptions: tuple[str, ...] = ()
 
 
 class Tokens:
@@ -67,7 +70,11 @@ class Tokens:
         ttl_s: float,
         now: float | None = None,
     ) -> str:
-        """Return an access token. Raises `ValueError` when `user` or `name` is not fit to show."""
+        """Return an access token.
+
+        Raises:
+            ValueError: `user` or `name` is not fit to show, or a room is not a pattern.
+        """
         return self._sign(_body(user, name, roles, rooms), ttl_s, now)
 
     def mint_refresh(
@@ -122,7 +129,10 @@ def _body(
         "roles": sorted(roles),
         "jti": secrets.token_urlsafe(9),
     }
-    return body if rooms is None else body | {"rooms": list(rooms)}
+    if rooms is None:
+        return body
+    read_grants(list(rooms))
+    return body | {"rooms": list(rooms)}
 
 
 def _claims(body: Mapping[str, Any]) -> Claims:
@@ -134,8 +144,9 @@ def _claims(body: Mapping[str, Any]) -> Claims:
         user=_shown(user),
         name=_shown(body.get("name", user)),
         roles=frozenset(_texts("roles", body.get("roles", []))),
-        rooms=None if rooms is None else tuple(_texts("rooms", rooms)),
+        rooms=None if rooms is None else read_grants(rooms),
         expires_at=float(expires_at),
+        subscriptions=read_subscriptions(body.get("subscribe", [])),
     )
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from chatd.archive import ArchiveAway, Stretch
 from chatd.errors import FactsRefused
+from chatd.grants import Rights
 from chatd.wire import MAX_EXACT_INT, Message, Since
 from metaport.api.access import require
 from metaport.api.bodies import respond
@@ -82,7 +83,7 @@ def _page(room: str, found: Stretch, place: Since | None, newer: bool) -> Messag
 
 def _room(services: Services, claims: Claims, raw: str) -> str:
     try:
-        return services.enter(claims, raw)
+        return services.enter(claims, raw, Rights.READ)
     except ValueError as error:
         raise Problem("bad-request", f"room: {error}") from None
     except PermissionError as error:

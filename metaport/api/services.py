@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from chatd.archive import Archive
+from chatd.grants import Rights
 from metaport.api.access import Networks
 from metaport.api.resources import MediaResources, Presence
 from metaport.config import Config
@@ -62,8 +63,9 @@ class Services:
     resources: MediaResources
     chat: Callable[[web.Request], Awaitable[web.StreamResponse]]
     attach: Callable[[str, str, str], Presence]
-    enter: Callable[[Claims, str], str]
-    """Return a room's name; raises `ValueError` (no name) or `PermissionError` (no grant)."""
+    enter: Callable[[Claims, str, Rights], str]
+    """Return the name of a room in which a right is granted; raises `ValueError` (no name) or
+    `PermissionError` (no grant)."""
     check_admin: Callable[[str, str], bool]
     wait_for_login: Callable[[str], float]
     wait_for_guest: Callable[[str], float]

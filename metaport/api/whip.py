@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from chatd.grants import Rights
 from metaport.api.access import client_address, require, throttle
 from metaport.api.bodies import read_sdp
 from metaport.api.problems import Problem
@@ -72,20 +73,22 @@ async def publish(request: web.Request) -> web.Response:
     """Create a publishing session from an SDP offer (RFC 9725 §4.2)."""
     if not may_publish(_claims(request).roles):
         raise Problem("forbidden")
-    return await _create(request, "whip", {})
+    return await _create(request, "whip", Rights.PUBLISH, {})
 
 
 async def subscribe(request: web.Request) -> web.Response:
     """Create a receiving session; `from` names one publisher, else the whole room."""
-    return await _create(request, "whep", {"from": request.query.get("from")})
+    return await _create(request, "whep", Rights.READ, {"from": request.query.get("from")})
 
 
-async def _create(request: web.Request, kind: str, fields: dict[str, Any]) -> web.Response:
+async def _create(
+    request: web.Request, kind: str, right: Rights, fields: dict[str, Any]
+) -> web.Response:
     services = request.app[SERVICES]
     claims = _claims(request)
     throttle(services.wait_for_media(client_address(request, services.trusted)))
     try:
-        room = services.enter(claims, request.match_info["room"])
+        room = services.enter(claims, request.match_info["room"], right)
     except ValueError as error:
         raise Problem("bad-request", f"room: {error}") from None
     except PermissionError as error:

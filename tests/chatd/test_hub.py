@@ -16,6 +16,7 @@ from chatd.facts import (
     MessagesRecovered,
     RoomOpened,
 )
+from chatd.grants import Rights, to
 from chatd.limits import Limits
 from chatd.session import Identity
 from chatd.wire import CODECS
@@ -190,10 +191,22 @@ def test_sending_to_a_room_not_joined_is_refused_and_stays_open(house):
 
 
 def test_a_grant_is_checked(house):
-    house.tokens.identities["narrow"] = Identity("narrow", "Narrow", rooms=("lobby/*",))
+    house.tokens.identities["narrow"] = Identity("narrow", "Narrow", rooms=to("lobby/*"))
     visitor = house.visitor("narrow")
     assert visitor.ask(t="join", room="hall")["reason"] == "forbidden"
     assert visitor.ask(t="join", room="lobby/1")["t"] == "joined"
+
+
+def test_who_may_only_read_says_and_shows_nothing(house):
+    reading = Identity("reader", "Reader", rooms=to("news", rights=Rights.READ) + to("hall"))
+    house.tokens.identities["reader"] = reading
+    reader, host = house.visitor("reader", "news", "hall"), house.visitor("host", "news")
+    assert reader.ask(t="send", room="news", body="x")["reason"] == "forbidden"
+    assert reader.ask(t="state", room="news", kind="typing", value=True)["reason"] == "forbidden"
+    assert reader.ask(t="send", room="hall", body="x")["t"] == "sent"
+    host.ask(t="send", room="news", body="hot")
+    assert bodies(reader.hear()) == ["hot"]
+    assert reader.ask(t="history", room="news")["messages"][0]["body"] == "hot"
 
 
 def test_a_refreshed_connection_goes_on(house, clock):

@@ -10,6 +10,7 @@ import pytest
 import chatd
 from chatd import errors
 from chatd.bus import LocalBus
+from chatd.grants import Rights, to
 from chatd.limits import Limits
 from chatd.session import Identity
 from chatd.wire import CODECS
@@ -43,7 +44,7 @@ class Stage:
         for token, lasts_s in (("resident", 3600), ("resident, renewed", 7200)):
             expires_at = clock.time() + lasts_s
             identities[token] = Identity("resident", "Resident", expires_at=expires_at)
-        identities["pupil"] = Identity("pupil", "Pupil", rooms=("class/*",))
+        identities["pupil"] = Identity("pupil", "Pupil", rooms=to("class/*", rights=Rights.READ))
         self.codec = codec
         self.ungreeted = UNGREETED.get(title, set())
         self.people = {}

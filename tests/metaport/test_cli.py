@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chatd.grants import to
 from metaport import admin, cli
 from metaport.config import load_config
 from metaport.log import Log
@@ -89,7 +90,7 @@ def test_a_token_is_minted_for_this_servers_key(
     secret = (tmp_path / "data" / "secrets" / "token.key").read_text().strip()
     claims = Tokens(secret).verify(printed.out.strip(), time.time())
     assert (claims.user, claims.name) == ("u1", "방문자")
-    assert (claims.roles, claims.rooms) == (frozenset({"operator"}), ("plaza/*",))
+    assert (claims.roles, claims.rooms) == (frozenset({"operator"}), to("plaza/*"))
     assert 50 < claims.expires_at - time.time() <= 60
     assert cli.main(argv) == 0
     assert capsys.readouterr().err == ""
@@ -100,6 +101,7 @@ def test_a_token_is_minted_for_this_servers_key(
     [
         (["--user", ""], "metaport: --user: a user or name is not printable text\n"),
         (["--user", "u", "--ttl", "soon"], "metaport: --ttl: 'soon' is not a number of seconds\n"),
+        (["--user", "u", "--room", "a b"], "metaport: --room: 'a b' is no pattern of rooms\n"),
         (["--user", "u", "--ttl", "0"], "metaport: --ttl: '0' is not a number of seconds\n"),
     ],
 )

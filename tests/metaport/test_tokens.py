@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatd.grants import Rights, to
 from metaport.tokens import (
     Claims,
     TokenError,
@@ -29,8 +30,22 @@ def test_what_is_minted_is_verified() -> None:
         "u1", "방문자", roles={"visitor", "moderator"}, rooms=["plaza/*"], ttl_s=60, now=NOW
     )
     assert tokens.verify(minted, NOW) == Claims(
-        "u1", "방문자", frozenset({"visitor", "moderator"}), ("plaza/*",), NOW + 60
+        "u1", "방문자", frozenset({"visitor", "moderator"}), to("plaza/*"), NOW + 60
     )
+
+
+def test_a_platform_says_what_may_be_done_where_and_which_rooms_one_is_in() -> None:
+    token = platform_token(
+        rooms=["plaza", {"room": "news/**", "can": ["read"]}], subscribe=["plaza", "news/1"]
+    )
+    claims = tokens.verify(token, NOW)
+    assert claims.rooms == to("plaza") + to("news/**", rights=Rights.READ)
+    assert claims.subscriptions == ("plaza", "news/1")
+
+
+def test_a_pattern_that_is_none_is_not_minted() -> None:
+    with pytest.raises(ValueError, match="pattern"):
+        tokens.mint("u1", rooms=["no spaces"], ttl_s=60)
 
 
 def test_without_a_name_the_id_is_shown_and_without_rooms_any_is_meant() -> None:
@@ -96,6 +111,10 @@ def unsigned(claims: dict[str, object]) -> str:
         platform_token(roles="admin"),
         platform_token(roles=[1]),
         platform_token(rooms={"plaza": 1}),
+        platform_token(rooms=["no spaces"]),
+        platform_token(rooms=[{"room": "plaza", "can": "read"}]),
+        platform_token(subscribe="plaza"),
+        platform_token(subscribe=["plaza/*"]),
     ],
 )
 def test_what_is_not_one_of_ours_is_invalid(token: str) -> None:
