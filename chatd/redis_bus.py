@@ -53,6 +53,7 @@ from chatd.redis_script import (
     sent_counts,
     sent_key,
 )
+from chatd.redis_signals import RedisSignals
 from chatd.redis_subscriptions import Subscriptions
 from chatd.wire import MSGPACK, Message, Since
 
@@ -110,6 +111,8 @@ class RedisBus:
         self._subscriptions = Subscriptions(
             self._link, process=self._process, times=self._options.times, ears=self
         )
+        self.signals = RedisSignals(self._link, self._subscriptions, self._origin)
+        """News between the processes on this Redis."""
         # By node and track.
         self._couriers: dict[tuple[str, int], Courier] = {}
         # One per courier; ended by `close`.
@@ -165,6 +168,7 @@ class RedisBus:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.signals.close()
         await self._subscriptions.close()
         await self._link.close()
 
@@ -305,6 +309,7 @@ class RedisBus:
         """Take a publication of any process."""
         mirror = self._by_channel.get(channel)
         if mirror is None:
+            self.signals.heard(channel, payload)
             return
         epoch_bytes, offset_digits, origin, packed = payload.split(b" ", 3)
         # Our own comes with the answer as well, which has the body and the key.
@@ -317,7 +322,9 @@ class RedisBus:
     def confirmed(self, channel: bytes) -> None:
         """Read what was missed before the subscription, if anybody needs the room."""
         mirror = self._by_channel.get(channel)
-        if mirror is not None and (mirror.epoch or mirror.questions):
+        if mirror is None:
+            self.signals.confirmed(channel)
+        elif mirror.epoch or mirror.questions:
             mirror.behind = True
             self._read(mirror)
 
