@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench fuzz-text clean servers
+.PHONY: run test check format lock bench fuzz-text clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -32,6 +32,10 @@ SECONDS ?= 60
 SEED ?= 1
 fuzz-text: .venv/.dev
 	$(BIN)/python -m tests.fuzz.text --seconds $(SECONDS) --seed $(SEED)
+
+# Begin a revision of the schema with what the tables have that the last revision has not.
+migration: .venv/.dev
+	@$(BIN)/python -m metaport.db.migrations.begin $(NAME)
 
 # Redis, PostgreSQL, Chromium and a Korean font, by the system's package manager, when they are missing.
 servers:

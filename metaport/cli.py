@@ -145,6 +145,21 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
     tls = group("tls", "로컬 인증서", "local certificates")
     add(tls, "trust", _tls_trust, "인증 기관을 신뢰하는 방법", "how to trust the local authority")
 
+    db = group("db", "데이터베이스", "database")
+    add(db, "status", _db_status, "스키마 개정을 보여 줍니다", "show the revision of the schema")
+    forward = add(db, "upgrade", _db_upgrade, "스키마를 올립니다", "bring the schema forward")
+    forward.add_argument("revision", nargs="?", help=say("개정 (없으면 마지막)", "default: last"))
+    back = add(
+        db,
+        "downgrade",
+        _db_downgrade,
+        "스키마를 되돌립니다; 그 뒤에 더해진 것은 지워집니다",
+        "take the schema back; what was added since is deleted",
+    )
+    back.add_argument("revision", help=say("개정, 또는 base", 'revision, or "base"'))
+    table_document = add(db, "describe", _db_describe, "테이블 정의서", "table definition document")
+    table_document.add_argument("--format", choices=("html", "markdown", "svg"), default="markdown")
+
     log = group("log", "로컬 로그", "local log")
     add(log, "check", _log_check, "로컬 로그를 끝까지 읽어 봅니다", "read the local log through")
     add(
@@ -203,6 +218,7 @@ def serve(
     import uvloop
 
     from metaport import logs
+    from metaport.db.errors import SchemaMismatch
     from metaport.log import LogError
 
     logger = logging.getLogger(__name__)
@@ -221,6 +237,9 @@ def serve(
             logger.critical("%s ends", process, exc_info=True)
             return WRONG
         _complain(problem.to(lang))
+        return MISUSED
+    except SchemaMismatch as error:
+        _complain(error.say.to(lang))
         return MISUSED
     except LogError as error:
         logger.critical("%s", error)
@@ -354,6 +373,31 @@ def _tls_trust(arguments: argparse.Namespace) -> int:
         print(tls.how_to_trust(config, arguments.lang))
     except (OSError, ValueError) as error:
         return _unkept(config, error, arguments.lang)
+    return DONE
+
+
+def _db_status(arguments: argparse.Namespace) -> int:
+    from metaport.db import console
+
+    return asyncio.run(console.print_status(_load(arguments), arguments.lang))
+
+
+def _db_upgrade(arguments: argparse.Namespace) -> int:
+    from metaport.db import console
+
+    return asyncio.run(console.upgrade(_load(arguments), arguments.revision, arguments.lang))
+
+
+def _db_downgrade(arguments: argparse.Namespace) -> int:
+    from metaport.db import console
+
+    return asyncio.run(console.downgrade(_load(arguments), arguments.revision, arguments.lang))
+
+
+def _db_describe(arguments: argparse.Namespace) -> int:
+    from metaport.db.table_document import DOCUMENTS
+
+    print(DOCUMENTS[arguments.format](arguments.lang), end="")
     return DONE
 
 

@@ -118,7 +118,7 @@ async def run_hub(config: Config, stop: asyncio.Event) -> None:
     Raises:
         OSError: the port cannot be bound.
         LogError: the local log cannot be opened or replayed.
-        DatabaseError: its URL is unknown, or it belongs to a later version of this program.
+        DatabaseError: its URL is unknown, or its schema is not the one this program needs.
     """
     log = Log(config.hub_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
     try:

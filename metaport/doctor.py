@@ -26,8 +26,8 @@ from metaport.logs import SEOUL
 Verdict = Literal["ok", "note", "bad"]
 
 PACKAGES = (
-    "aiohttp", "aioice", "aiortc", "aiosqlite", "asyncpg", "cryptography", "msgspec",
-    "prometheus-client", "PyJWT", "pylibsrtp", "redis", "SQLAlchemy", "uvloop",
+    "aiohttp", "aioice", "aiortc", "aiosqlite", "alembic", "asyncpg", "cryptography",
+    "msgspec", "prometheus-client", "PyJWT", "pylibsrtp", "redis", "SQLAlchemy", "uvloop",
 )  # fmt: skip
 # Where a compiled module has a pure-Python twin.
 TWINS = ("sfu.arrivals", "sfu.rewrite", "sfu.fanout")

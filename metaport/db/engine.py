@@ -2,20 +2,19 @@
 
 import asyncio
 import sqlite3
-import time
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Connection, event, func, insert, inspect, make_url, select, text
+from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from metaport.db.errors import DatabaseUnavailable, SchemaTooNew
-from metaport.db.schema import VERSION, metadata, schema_version
-from metaport.db.upgrades import upgrade
+from metaport.db.errors import DatabaseUnavailable, SchemaBehind
+from metaport.db.revisions import found, head
 
 # What the drivers raise when a server is away, full or refusing; asyncpg's own come through
 # unwrapped while a connection is being made, as do those of the operating system.
@@ -26,10 +25,6 @@ DRIVER_ERRORS = (
     asyncpg.InterfaceError,
     OSError,
 )
-
-# Any number will do as long as it is always the same one: it keeps two processes that start at
-# once from creating the schema together.
-SCHEMA_LOCK = 0x6D657461706F7274
 
 
 def sqlite_url(path: Path) -> str:
@@ -52,16 +47,22 @@ def connect(url: str) -> AsyncEngine:
 
 
 async def prepare(engine: AsyncEngine) -> None:
-    """Create the schema if it is not there, and bring an earlier one up to date.
+    """Create the schema if it is not there; on SQLite bring an earlier one up to date.
 
-    Raises DatabaseUnavailable if there is no way in, and SchemaTooNew for a database written by a
-    later version of this program.
+    Raises DatabaseUnavailable if there is no way in, SchemaUnknown for a database written by a
+    later program, and SchemaBehind for an earlier one on PostgreSQL: `metaport db upgrade`.
     """
+    async with reaching(engine), engine.connect() as connection:
+        await connection.run_sync(_ensure_schema)
+
+
+@asynccontextmanager
+async def reaching(engine: AsyncEngine) -> AsyncIterator[None]:
+    """Turn whatever keeps the body from the database into DatabaseUnavailable."""
     try:
         if engine.dialect.name == "sqlite":
             await asyncio.to_thread(_try_file, engine.url)
-        async with engine.begin() as connection:
-            await connection.run_sync(_ensure_schema)
+        yield
     except DRIVER_ERRORS as error:
         shown = engine.url.render_as_string(hide_password=True)
         raise DatabaseUnavailable(f"{shown}: {first_line(error)}") from error
@@ -104,6 +105,8 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA busy_timeout = 5000")
     # Readers (a report from another process) and the writer do not wait for each other.
     cursor.execute("PRAGMA journal_mode = WAL")
+    # Checks that rows refer to something are off by default, for the sake of old programs.
+    cursor.execute("PRAGMA foreign_keys = ON")
     # A power cut may take the last transactions, never part of one: rows and their checkpoint go
     # together, and the reader writes them again from its log.
     cursor.execute("PRAGMA synchronous = NORMAL")
@@ -111,32 +114,16 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
 
 
 def _ensure_schema(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-    if _found_version(connection) == VERSION:
+    was = found(connection)
+    connection.rollback()
+    if was == head():
         return
-    if connection.dialect.name == "sqlite":
-        connection.execute(text("BEGIN IMMEDIATE"))
-    # Asked again behind the lock: another process may have done it meanwhile.
-    found = _found_version(connection)
-    if found > VERSION:
-        raise SchemaTooNew(found, VERSION)
-    if found == VERSION:
-        return
-    if found == 0:
-        metadata.create_all(connection)
-    else:
-        upgrade(connection, found)
-    connection.execute(
-        insert(schema_version).values(version=VERSION, applied_at_s=int(time.time()))
-    )
+    if was is not None and connection.dialect.name != "sqlite":
+        # Others may be at work on it, with another program: this is for a person to say.
+        raise SchemaBehind(was, head())
+    from metaport.db.migrate import upgrade  # noqa: PLC0415 - Alembic takes 0.2 s to import
 
-
-def _found_version(connection: Connection) -> int:
-    """Return the version of the schema, 0 where there is none."""
-    if not inspect(connection).has_table(schema_version.name):
-        return 0
-    return connection.scalar(select(func.max(schema_version.c.version))) or 0
+    upgrade(connection)
 
 
 def first_line(error: BaseException) -> str:

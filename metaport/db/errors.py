@@ -2,8 +2,13 @@
 
 DatabaseError
 ├── DatabaseUnavailable   cannot be reached or opened
-└── SchemaTooNew          written by a later version of this program
+├── NoSuchRevision        asked for by name, and there is none or more than one
+└── SchemaMismatch        start-up is refused; `say` names the command that helps
+    ├── SchemaUnknown     of a revision this program does not know: a later program wrote it
+    └── SchemaBehind      of an earlier revision, and nobody has asked to upgrade it
 """
+
+from metaport.language import Say
 
 
 class DatabaseError(Exception):
@@ -14,12 +19,41 @@ class DatabaseUnavailable(DatabaseError):
     """The database cannot be reached or opened."""
 
 
-class SchemaTooNew(DatabaseError):
-    """The database was written by a later version of this program."""
+class NoSuchRevision(DatabaseError):
+    """The revision asked for is none of this program's, or not one."""
 
-    def __init__(self, found: int, known: int) -> None:
-        super().__init__(
-            f"the database has schema version {found}, this program knows up to {known}"
-        )
+
+class SchemaMismatch(DatabaseError):
+    """The schema is not of the revision that this program needs."""
+
+    def __init__(self, found: str, head: str, say: Say) -> None:
+        super().__init__(say.en)
         self.found = found
-        self.known = known
+        self.head = head
+        self.say = say
+
+
+class SchemaUnknown(SchemaMismatch):
+    """The schema is of a revision that this program does not know."""
+
+    def __init__(self, found: str, head: str) -> None:
+        say = Say(
+            f"데이터베이스의 스키마는 {found}인데 이 프로그램은 {head}까지만 압니다: 더 새로운 "
+            f"프로그램을 쓰거나, 그것으로 `metaport db downgrade {head}`를 실행하세요",
+            f"the database has schema {found}, this program knows up to {head}: start the later "
+            f"program, or run its `metaport db downgrade {head}`",
+        )
+        super().__init__(found, head, say)
+
+
+class SchemaBehind(SchemaMismatch):
+    """The schema is of an earlier revision than this program needs."""
+
+    def __init__(self, found: str, head: str) -> None:
+        say = Say(
+            f"데이터베이스의 스키마는 {found}인데 이 프로그램에는 {head}가 필요합니다: "
+            "`metaport db upgrade`를 실행하세요",
+            f"the database has schema {found}, this program needs {head}: "
+            "run `metaport db upgrade`",
+        )
+        super().__init__(found, head, say)

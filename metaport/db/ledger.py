@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from metaport.db.engine import DRIVER_ERRORS, first_line, open_engine, prepare
 from metaport.db.errors import DatabaseError
-from metaport.db.schema import reader_checkpoint, usage_window
+from metaport.db.tables.usage import reader_checkpoint, usage_window
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint, Subject, UsageRow
 from metering.ledger import refuse_unwritable
@@ -22,7 +22,7 @@ ROWS_AT_A_TIME = 500
 async def open_ledger(url: str) -> "SqlLedger":
     """Open the ledger in the SQLite or PostgreSQL database at `url`; close it at the end.
 
-    Raises DatabaseUnavailable, SchemaTooNew.
+    Raises DatabaseUnavailable, SchemaMismatch.
     """
     return SqlLedger(await open_engine(url))
 
@@ -41,7 +41,7 @@ class SqlLedger:
         self._upsert_checkpoint = _upsert_checkpoint(on_postgres)
 
     async def prepare(self) -> None:
-        """Try the way in and create the schema. Raises DatabaseUnavailable, SchemaTooNew."""
+        """Try the way in and create the schema. Raises DatabaseUnavailable, SchemaMismatch."""
         await prepare(self.engine)
         self._prepared = True
 

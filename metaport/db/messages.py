@@ -16,7 +16,7 @@ from chatd.facts import MessageAccepted
 from chatd.wire import Message, Since
 from metaport.db.engine import DRIVER_ERRORS, first_line, prepare
 from metaport.db.errors import DatabaseUnavailable
-from metaport.db.schema import history_checkpoint, message, room_epoch
+from metaport.db.tables.history import history_checkpoint, message, room_epoch
 
 # What is handed over at once holds the loop for about 1 ms, which serves chat in between.
 ROWS_AT_A_TIME = 200
@@ -31,7 +31,7 @@ class SqlMessages:
 
     `upsert` is one transaction: messages and checkpoint stand or fall together, and a message
     that comes again is the same row. Everything here raises `DatabaseUnavailable` when there is
-    no way in, and `SchemaTooNew`; try again later.
+    no way in, and `SchemaMismatch`; try again later.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:

@@ -1,8 +1,10 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -264,3 +266,31 @@ def test_what_is_no_month_is_one_sentence(month: str, capsys: pytest.CaptureFixt
     assert cli.main(["usage", "report", "--month", month]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line == f"metaport: --month: {month!a} is not a month (e.g. 2026-11)"
+
+
+def test_the_schema_goes_forward_and_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    assert cli.main(["db", "status"]) == 1
+    assert "schema none" in capsys.readouterr().out
+    assert cli.main(["db", "upgrade"]) == 0
+    assert cli.main(["db", "status"]) == 0
+    assert "It is up to date." in capsys.readouterr().out
+    assert cli.main(["db", "upgrade", "dance"]) == 2
+    assert "'dance' is none of" in capsys.readouterr().err
+    assert cli.main(["db", "downgrade", "usage", "--lang", "ko"]) == 0
+    assert "→ r20261109_0900_usage" in capsys.readouterr().out
+
+
+def test_a_hub_refuses_a_schema_it_does_not_know(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert cli.main(["db", "upgrade"]) == 0
+    with closing(sqlite3.connect(tmp_path / "data" / "metaport.db")) as connection:
+        connection.execute("UPDATE schema_revision SET version_num = 'r9'")
+        connection.commit()
+    done = metaport("hub")
+    assert done.returncode == 2
+    assert "schema r9, this program knows" in done.stderr
+    assert "metaport db downgrade" in done.stderr
+    assert "Traceback" not in done.stderr
