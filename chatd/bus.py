@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from chatd.errors import FactsRefused
+from chatd.errors import TOO_MANY_ROOMS, FactsRefused, Refused
 from chatd.facts import Fact, MessageAccepted, RoomOpened
 from chatd.history import Entry, History
 from chatd.wire import MSGPACK, Message, Since
@@ -44,21 +44,29 @@ class Draft(msgspec.Struct, gc=False):
 
 
 class Publication(msgspec.Struct, gc=False):
-    """A message with its place. `packed` is its `message` frame's MessagePack payload."""
+    """A message with its place. `packed` is its `message` frame's MessagePack payload.
+
+    `own` when a draft of this process made it: then this process is to keep it.
+    """
 
     epoch: str
     key: str | None
     message: Message
     packed: bytes
+    own: bool = True
 
 
 class Receipt(msgspec.Struct, gc=False):
-    """Where a draft is now: its own place, or that of the first with the same key."""
+    """Where a draft is now: its own place, or that of the first with the same key.
+
+    `unkept` is its publication when that was delivered here before anybody knew whose it was.
+    """
 
     draft: Draft
     offset: int
     message_id: str
     at_ms: int
+    unkept: Publication | None = None
 
 
 class Page(msgspec.Struct, gc=False):
@@ -68,6 +76,9 @@ class Page(msgspec.Struct, gc=False):
     offset: int
     recovered: bool
     entries: Sequence[Entry]
+
+
+Answer = Callable[[Page | Refused], None]
 
 
 class BusListener(Protocol):
@@ -111,12 +122,11 @@ class Bus(Protocol):
     def publish(self, drafts: Sequence[Draft]) -> None:
         """Give each draft its place, once per loop iteration, and tell the listener."""
 
-    def read(
-        self, room: str, since: Since | None, history: int, answer: Callable[[Page | None], None]
-    ) -> None:
+    def read(self, room: str, since: Since | None, history: int, answer: Answer) -> None:
         """Answer with what came after `since`, or else with the last `history` messages.
 
-        Opens the room when it is new; answers None when there can be no more rooms.
+        Opens the room when it is new. Answers TOO_MANY_ROOMS when there can be no more of them,
+        BUS_AWAY when nothing can be read now.
         """
 
     def sweep(self, now: float) -> None:
@@ -239,14 +249,12 @@ class LocalBus:
                 message = publication.message
                 self._keep(message.room, message.offset, publication.packed)
 
-    def read(
-        self, room: str, since: Since | None, history: int, answer: Callable[[Page | None], None]
-    ) -> None:
+    def read(self, room: str, since: Since | None, history: int, answer: Answer) -> None:
         head = self._heads.get(room)
         if head is None:
             head = self._open(room)
             if head is None:
-                answer(None)
+                answer(Refused(TOO_MANY_ROOMS, retry_after_ms=60_000))
                 return
         answer(_page(head, since, history))
 

@@ -6,6 +6,7 @@ ChatError
 ├── BadToken           raised by an `Authenticator`
 │   └── TokenExpired
 └── FactsRefused       raised by a `Facts` port that kept nothing of a batch
+    └── BusAway        told by a bus that cannot reach its server
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ DRAINING = Close(4000, "draining")
 SLOW_READER = Close(4001, "slow_reader")
 TOKEN_LAPSED_CLOSE = Close(4002, "token_lapsed")
 SILENT_CLOSE = Close(4003, "silent")
+PLACE_LOST = Close(4004, "place_lost")
 # 4100-4199: reconnect after the delay told in the `error` frame before it.
 HELLO_LATE_CLOSE = Close(4101, "hello_late")
 # 4200-4299: do not reconnect with the same bytes or the same token.
@@ -49,6 +51,7 @@ CLOSES = (
     SLOW_READER,
     TOKEN_LAPSED_CLOSE,
     SILENT_CLOSE,
+    PLACE_LOST,
     HELLO_LATE_CLOSE,
     BAD_FRAME_CLOSE,
     HELLO_EXPECTED_CLOSE,
@@ -84,6 +87,7 @@ TOKEN_REFUSED = Refusal(
     112, "token_refused", "Not a good token of the same user; the one before stays in force."
 )
 HISTORY_AWAY = Refusal(113, "history_away", "Older messages cannot be read now; try again later.")
+BUS_AWAY = Refusal(114, "bus_away", "Messages cannot be passed on now; try again after the delay.")
 BAD_FRAME = Refusal(
     150, "bad_frame", "The bytes are not a frame of this subprotocol.", BAD_FRAME_CLOSE
 )
@@ -118,6 +122,7 @@ REFUSALS = (
     NO_MEDIA,
     TOKEN_REFUSED,
     HISTORY_AWAY,
+    BUS_AWAY,
     BAD_FRAME,
     HELLO_EXPECTED,
     HELLO_LATE,
@@ -182,3 +187,7 @@ class FactsRefused(ChatError):
     def __init__(self, message: str = "not stored", retry_after_ms: int = 1000) -> None:
         self.retry_after_ms = retry_after_ms
         super().__init__(message)
+
+
+class BusAway(FactsRefused):
+    """The bus cannot pass messages on now; it resumes by itself."""

@@ -37,6 +37,17 @@ class RoomOpened(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_fie
     offset: int = 0
 
 
+class MessagesDelivered(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="delivered"
+):
+    """`count` live `message` frames are written for what `user` said at another process."""
+
+    room: str
+    user: str
+    count: int
+    at_ms: int = 0
+
+
 class MessagesRecovered(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="recovered"
 ):
@@ -63,7 +74,7 @@ class ConnectionTime(
     connections: int = 1
 
 
-Fact = MessageAccepted | RoomOpened | MessagesRecovered | ConnectionTime
+Fact = MessageAccepted | RoomOpened | MessagesDelivered | MessagesRecovered | ConnectionTime
 
 
 class Facts(Protocol):

@@ -18,17 +18,20 @@ from chatd.client import Client
 from chatd.counters import Counters
 from chatd.delivery import Delivery
 from chatd.errors import (
+    BUS_AWAY,
     FORBIDDEN,
     INTERNAL,
     NOT_JOINED,
+    PLACE_LOST,
     SLOW_READER,
     STORAGE_FULL,
+    BusAway,
     Close,
     FactsRefused,
     Refused,
 )
 from chatd.exchange import Exchange
-from chatd.facts import Fact, Facts, MessageAccepted, RoomOpened
+from chatd.facts import Fact, Facts, MessageAccepted, MessagesDelivered, RoomOpened
 from chatd.limits import Limits
 from chatd.media import Media
 from chatd.membership import Attendance, Membership
@@ -64,6 +67,10 @@ from chatd.wire import (
 
 _log = logging.getLogger("chatd.hub")
 _PING = frame(b"", PING)
+
+
+# Closing one takes about 30 µs.
+_WAVE = 128
 
 
 def _random_session() -> str:
@@ -267,9 +274,33 @@ class Hub:
 
     # What the bus calls.
 
+    def lapsed(self, name: str) -> None:
+        """Have the members of a room join again: what they know of its order holds no longer.
+
+        They hear nothing more at once, and are closed in waves, so that thousands do not hold
+        the loop.
+        """
+        room = self._rooms.get(name)
+        if room is not None:
+            clients = room.live()
+            for client in clients:
+                room.dismiss(client)
+            self._close_in_waves(clients)
+
     def ordered(self, publications: Sequence[Publication], receipts: Sequence[Receipt]) -> None:
         """Commit, acknowledge, deliver: steps 1 and 2 of `flush`."""
-        self._owed.commit([self._accepted(publication) for publication in publications])
+        facts: list[Fact] = []
+        for publication in publications:
+            if publication.own:
+                facts.append(self._accepted(publication, self._listeners(publication)))
+            elif count := self._listeners(publication):
+                message = publication.message
+                facts.append(MessagesDelivered(message.room, message.from_, count, message.at))
+        for receipt in receipts:
+            if receipt.unkept is not None:
+                facts.append(self._accepted(receipt.unkept, 0))
+        self._owed.commit(facts)
+        self.counters.messages_in += sum(type(fact) is MessageAccepted for fact in facts)
         for receipt in receipts:
             draft = receipt.draft
             self._delivery.reply(
@@ -282,15 +313,15 @@ class Hub:
                     receipt.at_ms,
                 ),
             )
-        self.counters.messages_in += len(publications)
         self._deliver(publications)
 
     def refused(self, drafts: Sequence[Draft], refusal: FactsRefused) -> None:
         """Tell each sender that the message was not stored."""
+        reason = BUS_AWAY if isinstance(refusal, BusAway) else STORAGE_FULL
         for draft in drafts:
             self._refusals.tell(
                 cast("Client", draft.sender),
-                Refused(STORAGE_FULL, id=draft.request_id, retry_after_ms=refusal.retry_after_ms),
+                Refused(reason, id=draft.request_id, retry_after_ms=refusal.retry_after_ms),
             )
 
     def opened(self, fact: RoomOpened) -> None:
@@ -370,9 +401,12 @@ class Hub:
             self._owed.owe((fact,))
             self._schedule()
 
-    def _accepted(self, publication: Publication) -> MessageAccepted:
+    def _listeners(self, publication: Publication) -> int:
+        room = self._rooms.get(publication.message.room)
+        return room.listeners if room is not None else 0
+
+    def _accepted(self, publication: Publication, delivered: int) -> MessageAccepted:
         message = publication.message
-        room = self._rooms.get(message.room)
         return MessageAccepted(
             message.room,
             publication.epoch,
@@ -383,7 +417,7 @@ class Hub:
             message.at,
             message.body,
             publication.key,
-            room.listeners if room is not None else 0,
+            delivered,
         )
 
     def _deliver(self, publications: Sequence[Publication]) -> None:
@@ -394,6 +428,12 @@ class Hub:
             room = self._rooms.get(name)
             if room is not None:
                 self._delivery.publish(room, batch)
+
+    def _close_in_waves(self, clients: list[Client]) -> None:
+        for client in clients[:_WAVE]:
+            self.close(client, PLACE_LOST)
+        if clients[_WAVE:]:
+            self._defer(lambda: self._close_in_waves(clients[_WAVE:]))
 
     def _schedule(self) -> None:
         if not self._flush_deferred:

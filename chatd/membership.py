@@ -79,12 +79,12 @@ class Membership:
             join.room, join.since, history, lambda page: self._admit(client, join, room, page)
         )
 
-    def _admit(self, client: Client, join: Join, room: Room[Client], page: Page | None) -> None:
+    def _admit(self, client: Client, join: Join, room: Room[Client], page: Page | Refused) -> None:
         if client.joining.pop(join.room, None) is not room:
             self._refusals.tell(client, Refused(NOT_JOINED, "left meanwhile", id=join.id))
             return
-        if page is None:
-            self._turn_away(client, join, room)
+        if isinstance(page, Refused):
+            self._turn_away(client, join, room, page)
             return
         held = room.admit(client, client.codec, client.outbox)
         page = settle(page, held, join.since, min(join.history, self._limits.history))
@@ -100,12 +100,13 @@ class Membership:
         self._states.look_away(room, client)
         self._tell_joined(client, join, room, page)
 
-    def _turn_away(self, client: Client, join: Join, room: Room[Client]) -> None:
+    def _turn_away(self, client: Client, join: Join, room: Room[Client], refused: Refused) -> None:
         room.dismiss(client)
         if client.rooms.pop(join.room, None) is not None:
             self._depart(room, client.identity.user_id)
         self._rooms.close_if_empty(room)
-        self._refusals.tell(client, Refused(TOO_MANY_ROOMS, id=join.id, retry_after_ms=60_000))
+        refused.id = join.id
+        self._refusals.tell(client, refused)
 
     def _tell_joined(self, client: Client, join: Join, room: Room[Client], page: Page) -> None:
         joined = client.codec.frame(

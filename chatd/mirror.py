@@ -7,7 +7,7 @@ twice or not at all; they leave in order, each once. No IO and no clock.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chatd.bus import Page, Publication, Receipt
+from chatd.bus import Answer, Page, Publication, Receipt
 from chatd.history import Entry, History
 from chatd.wire import Since
 
@@ -18,7 +18,7 @@ class Question:
 
     since: Since | None
     history: int
-    answer: Callable[[Page | None], None]
+    answer: Answer
     deadline: float
     # Read from Redis once on its behalf; what is not in the tail then is not kept anywhere.
     read: bool = False
@@ -120,7 +120,11 @@ class Mirror:
             if known and (epoch != self.epoch or missed > len(entries)):
                 lapsed = True
             if known and not lapsed:
-                ready = [decode(entry.packed) for entry in entries[len(entries) - missed :]]
+                ready = [
+                    # Ours are known as such only here.
+                    self._ahead.get((epoch, entry.offset)) or decode(entry.packed)
+                    for entry in entries[len(entries) - missed :]
+                ]
             self.epoch, self.offset = epoch, offset
             self.tail = self._tail_of(entries)
         self.behind = False
@@ -135,6 +139,14 @@ class Mirror:
         }
         self._drain(ready)
         return lapsed, ready
+
+    def claim(self, publication: Publication) -> bool:
+        """Say that a known publication is ours; False when it was delivered already."""
+        place = (publication.epoch, publication.message.offset)
+        if place not in self._ahead:
+            return False
+        self._ahead[place] = publication
+        return True
 
     def wait(self, epoch: str, receipt: Receipt) -> bool:
         """Keep `receipt` until its message was delivered; False when it was."""

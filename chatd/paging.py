@@ -60,9 +60,9 @@ class Pager:
         def settle(hot: Excerpt | None) -> None:
             self._settle(session, wish, hot, answer)
 
-        def look(head: Page | None) -> None:
+        def look(head: Page | Refused) -> None:
             place = wish.before or wish.after
-            if head is None or (place is not None and place.epoch != head.epoch):
+            if isinstance(head, Refused) or (place is not None and place.epoch != head.epoch):
                 settle(None)
             elif wish.after is not None:
                 after = wish.after
@@ -133,16 +133,16 @@ class Pager:
             answer(_excerpt(stretch))
 
 
-def _on(page: Page | None, after: Since, limit: int) -> Excerpt | None:
+def _on(page: Page | Refused, after: Since, limit: int) -> Excerpt | None:
     """Return the hot entries after a place; None when not all of them are hot."""
-    if page is None or not page.recovered:
+    if isinstance(page, Refused) or not page.recovered:
         return None
     return Excerpt(page.epoch, page.entries[:limit], len(page.entries) > limit)
 
 
-def _back(page: Page | None, epoch: str, top: int, limit: int) -> Excerpt | None:
+def _back(page: Page | Refused, epoch: str, top: int, limit: int) -> Excerpt | None:
     """Return the hot entries up to `top`; None when there are none that end there."""
-    if page is None or page.epoch != epoch:
+    if isinstance(page, Refused) or page.epoch != epoch:
         return None
     entries = [entry for entry in page.entries if entry.offset <= top][-limit:]
     if not entries or entries[-1].offset != top:

@@ -24,8 +24,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from chatd.bus import BusListener, Clock, Draft, Page, Publication, Receipt
-from chatd.errors import FactsRefused
+from chatd.bus import Answer as AnswerRead
+from chatd.bus import BusListener, Clock, Draft, Publication, Receipt
+from chatd.errors import BUS_AWAY, BusAway, FactsRefused, Refused
 from chatd.facts import RoomOpened
 from chatd.history import Entry
 from chatd.mirror import Mirror, Question
@@ -226,7 +227,7 @@ class RedisBus:
         publications, receipts = mirror.abandon()
         self._give(publications, receipts)
         for question in mirror.questions:
-            question.answer(None)
+            question.answer(_away())
         mirror.questions.clear()
 
     def publish(self, drafts: Sequence[Draft]) -> None:
@@ -246,11 +247,11 @@ class RedisBus:
         for lane in lanes.values():
             self._dispatch(lane)
         if refused:
-            self._refuse(refused, self.state or "too many messages wait for Redis")
+            full = self._withheld is not None and self._unreachable is None
+            reason = self.state or "too many messages wait for Redis"
+            self._refuse(refused, reason, FactsRefused if full else BusAway)
 
-    def read(
-        self, room: str, since: Since | None, history: int, answer: Callable[[Page | None], None]
-    ) -> None:
+    def read(self, room: str, since: Since | None, history: int, answer: AnswerRead) -> None:
         mirror = self._mirrors[room]
         # A page must not tell what the listener, and so everybody else, has not got yet.
         self._deliver()
@@ -268,7 +269,7 @@ class RedisBus:
                 late = [question for question in mirror.questions if now >= question.deadline]
                 mirror.questions = [q for q in mirror.questions if now < q.deadline]
                 for question in late:
-                    question.answer(None)
+                    question.answer(_away())
                 if not mirror.epoch and not mirror.questions:
                     self._give(*mirror.abandon())
         for mirror in self._mirrors.values():
@@ -317,7 +318,7 @@ class RedisBus:
             return
         epoch, offset = epoch_bytes.decode(), int(offset_digits)
         if not mirror.knows(epoch, offset):
-            self._take(mirror, Publication(epoch, None, decode_message(packed), packed))
+            self._take(mirror, _publication(epoch, packed))
 
     def confirmed(self, channel: bytes) -> None:
         """Read what was missed before the subscription, if anybody needs the room."""
@@ -435,7 +436,7 @@ class RedisBus:
         draft = parcel.draft
         if place.outcome == "refused":
             _log.warning("Redis takes no messages: %s", place.epoch)
-            self._refuse([draft], place.epoch)
+            self._refuse([draft], place.epoch, FactsRefused)
             return
         receipt = Receipt(draft, place.offset, f"{place.epoch}-{place.offset}", place.at_ms)
         mirror = self._mirrors.get(draft.room)
@@ -457,6 +458,8 @@ class RedisBus:
             return
         if not mirror.knows(place.epoch, place.offset):
             self._take(mirror, publication)
+        elif not mirror.claim(publication):
+            receipt.unkept = publication
         if mirror.wait(place.epoch, receipt):
             self._watch_gap(mirror)
         else:
@@ -541,9 +544,11 @@ class RedisBus:
                 if drafts:
                     self._refuse(drafts, sentence)
 
-    def _refuse(self, drafts: Sequence[Draft], reason: str) -> None:
+    def _refuse(
+        self, drafts: Sequence[Draft], reason: str, why: type[FactsRefused] = BusAway
+    ) -> None:
         assert self._listener is not None, "listen() comes first"
-        self._listener.refused(drafts, FactsRefused(reason, _RETRY_MS))
+        self._listener.refused(drafts, why(reason, _RETRY_MS))
 
     # Nodes.
 
@@ -729,7 +734,7 @@ class _Reading(Errand):
         self._mirror.reading = False
         questions, self._mirror.questions = self._mirror.questions, []
         for question in questions:
-            question.answer(None)
+            question.answer(_away())
         return True
 
     def undone(self) -> None:
@@ -737,7 +742,11 @@ class _Reading(Errand):
 
 
 def _publication(epoch: str, packed: bytes) -> Publication:
-    return Publication(epoch, None, decode_message(packed), packed)
+    return Publication(epoch, None, decode_message(packed), packed, own=False)
+
+
+def _away() -> Refused:
+    return Refused(BUS_AWAY, retry_after_ms=_RETRY_MS)
 
 
 def _unfit(told: dict[str, str], sharded: bool) -> str | None:

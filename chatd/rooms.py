@@ -44,6 +44,10 @@ class Room(Generic[Member]):
         """Say whether `member` gets live messages."""
         return any(member in live for live in self._live)
 
+    def live(self) -> list[Member]:
+        """Return everyone who gets live messages."""
+        return [member for live in self._live for member in live]
+
     def is_joining(self, member: Member) -> bool:
         """Say whether `member` waits for the bus."""
         return member in self._joining

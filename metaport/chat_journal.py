@@ -6,13 +6,21 @@ Kinds of record beside the usage of `metaport.usage_log`:
     r  chatd.facts.RoomOpened           a room's epoch and the offset it has reached
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from chatd.errors import FactsRefused
-from chatd.facts import ConnectionTime, Fact, MessageAccepted, MessagesRecovered, RoomOpened
+from chatd.facts import (
+    ConnectionTime,
+    Fact,
+    MessageAccepted,
+    MessagesDelivered,
+    MessagesRecovered,
+    RoomOpened,
+)
 from metaport.log import LogError, read
 from metaport.usage_log import Count, UsageLog
 from metering import meters
@@ -30,10 +38,18 @@ _decode_room = msgspec.msgpack.Decoder(RoomOpened).decode
 
 
 class ChatJournal:
-    """The facts port of the chat hub over the local log."""
+    """The facts port of the chat hub over the local log.
 
-    def __init__(self, usage: UsageLog) -> None:
+    `orders` is False where a server elsewhere orders messages and counts what was sent in the same
+    call; its answers may come late, so frames are counted when they are written.
+    """
+
+    def __init__(
+        self, usage: UsageLog, *, orders: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
         self._usage = usage
+        self._orders = orders
+        self._clock = clock
 
     def commit(self, facts: Sequence[Fact]) -> None:
         """Store facts; when it returns, they survive the end of this process.
@@ -42,10 +58,22 @@ class ChatJournal:
             FactsRefused: the log could not be written; nothing of the batch happened.
         """
         records = [_chat_record(f) for f in facts if isinstance(f, MessageAccepted | RoomOpened)]
+        counts = self._counts(facts)
         try:
-            self._usage.write(records, [count for fact in facts for count in chat_counts(fact)])
+            self._usage.write(records, counts)
         except LogError as error:
             raise FactsRefused(str(error)) from error
+
+    def _counts(self, facts: Sequence[Fact]) -> list[Count]:
+        counts = [count for fact in facts for count in chat_counts(fact)]
+        if self._orders:
+            return counts
+        now_s = int(self._clock())
+        return [
+            count._replace(at_s=now_s) if count.meter == meters.MESSAGES_DELIVERED else count
+            for count in counts
+            if count.meter != meters.MESSAGES_SENT
+        ]
 
 
 def room_record(fact: RoomOpened) -> bytes:
@@ -71,6 +99,9 @@ def chat_counts(fact: Fact) -> Iterator[Count]:
             subject, at_s = Subject(fact.room, fact.user), fact.at_ms // 1000
             yield Count(meters.MESSAGES_SENT, subject, at_s, 1)
             yield Count(meters.MESSAGES_DELIVERED, subject, at_s, fact.delivered)
+        case MessagesDelivered():
+            subject = Subject(fact.room, fact.user)
+            yield Count(meters.MESSAGES_DELIVERED, subject, fact.at_ms // 1000, fact.count)
         case MessagesRecovered():
             subject = Subject(fact.room, fact.user)
             yield Count(meters.MESSAGES_RECOVERED, subject, fact.at_ms // 1000, fact.count)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatd.bus import Draft, LocalBus, Retention
-from chatd.errors import FactsRefused
+from chatd.errors import TOO_MANY_ROOMS, FactsRefused, Refused
 from chatd.facts import MessageAccepted, RoomOpened
 from chatd.wire import JSON, Since
 
@@ -73,7 +73,7 @@ class Bus:
         return Draft(room, user, user.title(), body, key, None, next(self._ids))
 
     def say(self, *bodies, room="r", **options):
-        if self.page(room=room) is None:
+        if isinstance(self.page(room=room), Refused):
             raise AssertionError("no room")
         self.local.publish([self.draft(body, room=room, **options) for body in bodies])
         return self.listener.receipts[-len(bodies) :]
@@ -279,7 +279,7 @@ def test_there_is_a_last_room(clock):
     bus = Bus(clock, rooms=2)
     bus.page(room="a")
     bus.page(room="b")
-    assert bus.page(room="c") is None
+    assert bus.page(room="c").refusal is TOO_MANY_ROOMS
     assert bus.page(room="a") is not None
 
 

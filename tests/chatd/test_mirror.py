@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,3 +152,27 @@ def test_a_reading_that_is_late_does_not_shorten_the_tail() -> None:
         mirror.receive(_publication(offset))
     _load(mirror, 2, _entries(1, 2))
     assert [entry.offset for entry in mirror.tail.last(9)] == [1, 2, 3, 4]
+
+
+def test_ours_is_known_as_ours_whichever_copy_came_first() -> None:
+    mirror = _mirror()
+    theirs = _publication(2)
+    theirs.own = False
+    assert mirror.receive(theirs) == []
+    assert mirror.claim(_publication(2))
+    assert [p.own for p in mirror.receive(_publication(1))] == [True, True]
+    assert not mirror.claim(_publication(2))
+
+
+def test_a_reading_does_not_take_ours_for_anothers() -> None:
+    mirror = _mirror()
+    mirror.receive(_publication(2))
+
+    def decode(packed: bytes) -> Publication:
+        publication = _publication(msgspec.msgpack.decode(packed)["offset"])
+        publication.own = False
+        return publication
+
+    lapsed, ready = mirror.load("e1", 3, _entries(1, 2, 3), decode)
+    assert not lapsed
+    assert [(p.message.offset, p.own) for p in ready] == [(1, False), (2, True), (3, False)]

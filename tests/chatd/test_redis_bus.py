@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import uvloop
 
-from chatd.errors import FactsRefused
+from chatd.errors import BUS_AWAY, BusAway, FactsRefused
 from chatd.redis_bus import RedisBus
 from chatd.redis_options import Durability, Kept, RedisOptions, Times
 from chatd.redis_script import WINDOW_S
@@ -412,6 +413,7 @@ async def test_a_killed_server_without_persistence_comes_back_with_new_epochs(
     one.bus.publish([draft])
     await until(lambda: one.is_refused(draft), "a refusal")
     refusal = next(refusal for refused, refusal in one.refused_drafts if refused is draft)
+    assert isinstance(refusal, BusAway)
     assert refusal.retry_after_ms > 0
     assert "Redis" in str(refusal)
     # Who joins meanwhile is answered from here if it can be, else turned away in time.
@@ -419,10 +421,10 @@ async def test_a_killed_server_without_persistence_comes_back_with_new_epochs(
     assert known is not None
     assert bodies(known) == [2, 3]
     one.bus.subscribe("hall")
-    answers: list[object] = []
+    answers: list[Any] = []
     one.bus.read("hall", None, 0, answers.append)
     await _sweeping(one, lambda: answers, "an answer")
-    assert answers == [None]
+    assert [answer.refusal for answer in answers] == [BUS_AWAY]
 
     server.start()
     restarted_at = time.monotonic()

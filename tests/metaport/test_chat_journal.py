@@ -3,7 +3,13 @@
 import pytest
 
 from chatd.errors import FactsRefused
-from chatd.facts import ConnectionTime, MessageAccepted, MessagesRecovered, RoomOpened
+from chatd.facts import (
+    ConnectionTime,
+    MessageAccepted,
+    MessagesDelivered,
+    MessagesRecovered,
+    RoomOpened,
+)
 from metaport.chat_journal import ChatJournal, replay, replay_from
 from metaport.log import Log, LogFull, read
 from metaport.media_journal import MediaJournal
@@ -166,3 +172,16 @@ def test_replay_begins_late_enough_and_every_segment_tells_the_heads(tmp_path, m
 
 def test_an_empty_directory_replays_nothing(tmp_path):
     assert list(replay(tmp_path / "none")) == []
+
+
+def test_where_redis_orders_it_counts_what_was_sent_and_frames_count_when_written(log, usage):
+    later_s = AT_MS / 1000 + 1000
+    journal = ChatJournal(usage, orders=False, clock=lambda: later_s)
+    journal.commit([message(1), MessagesDelivered("lobby", "far", 4, AT_MS), message(2)])
+    assert totals(log.directory) == {
+        ("chat.messages_delivered", "lobby", "visitor"): 6,
+        ("chat.messages_delivered", "lobby", "far"): 4,
+    }
+    rows = [row for _, record in read(log.directory) for row in (usage_of(record) or (0, []))[1]]
+    assert {row.window_start_s for row in rows} == {int(later_s) // 900 * 900}
+    assert [fact.offset for fact in replay(log.directory)] == [1, 2]
