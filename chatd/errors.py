@@ -4,7 +4,9 @@ ChatError
 ├── Refused            answered with an `error` frame; closes when its refusal says so
 │   └── MediaRefused   the SFU said no; its code and reason are passed on (300-399)
 ├── BadToken           raised by an `Authenticator`
-│   └── TokenExpired
+│   ├── TokenExpired
+│   └── TokenRevoked
+├── TokenUndecided     raised by an `Authenticator` that will know soon
 └── FactsRefused       raised by a `Facts` port that kept nothing of a batch
     └── BusAway        told by a bus that cannot reach its server
 """
@@ -28,12 +30,14 @@ SILENT_CLOSE = Close(4003, "silent")
 PLACE_LOST = Close(4004, "place_lost")
 # 4100-4199: reconnect after the delay told in the `error` frame before it.
 HELLO_LATE_CLOSE = Close(4101, "hello_late")
+TOKEN_UNDECIDED_CLOSE = Close(4102, "token_undecided")
 # 4200-4299: do not reconnect with the same bytes or the same token.
 BAD_FRAME_CLOSE = Close(4200, "bad_frame")
 HELLO_EXPECTED_CLOSE = Close(4201, "hello_expected")
 BAD_TOKEN_CLOSE = Close(4202, "bad_token")
 TOKEN_EXPIRED_CLOSE = Close(4203, "token_expired")
 UNSUPPORTED_VERSION_CLOSE = Close(4204, "unsupported_version")
+TOKEN_REVOKED_CLOSE = Close(4205, "token_revoked")
 # RFC 6455, section 7.4.1.
 NORMAL = Close(1000, "")
 PROTOCOL_ERROR = Close(1002, "protocol_error")
@@ -53,11 +57,13 @@ CLOSES = (
     SILENT_CLOSE,
     PLACE_LOST,
     HELLO_LATE_CLOSE,
+    TOKEN_UNDECIDED_CLOSE,
     BAD_FRAME_CLOSE,
     HELLO_EXPECTED_CLOSE,
     BAD_TOKEN_CLOSE,
     TOKEN_EXPIRED_CLOSE,
     UNSUPPORTED_VERSION_CLOSE,
+    TOKEN_REVOKED_CLOSE,
 )
 
 
@@ -106,6 +112,15 @@ UNSUPPORTED_VERSION = Refusal(
     156, "unsupported_version", "The server speaks version 1.", UNSUPPORTED_VERSION_CLOSE
 )
 SILENT = Refusal(157, "silent", "Nothing was heard for too long.", SILENT_CLOSE)
+TOKEN_REVOKED = Refusal(
+    158, "token_revoked", "The token was revoked; sign in again.", TOKEN_REVOKED_CLOSE
+)
+TOKEN_UNDECIDED = Refusal(
+    159,
+    "token_undecided",
+    "The key of this token is not known yet; try again after the delay.",
+    TOKEN_UNDECIDED_CLOSE,
+)
 
 REFUSALS = (
     INTERNAL,
@@ -131,6 +146,8 @@ REFUSALS = (
     TOKEN_LAPSED,
     UNSUPPORTED_VERSION,
     SILENT,
+    TOKEN_REVOKED,
+    TOKEN_UNDECIDED,
 )
 
 
@@ -179,6 +196,21 @@ class TokenExpired(BadToken):
 
     def __init__(self, message: str = "The token has expired.") -> None:
         super().__init__(message)
+
+
+class TokenRevoked(BadToken):
+    """A token whose time is not over but which was taken back."""
+
+    def __init__(self, message: str = "The token was revoked.") -> None:
+        super().__init__(message)
+
+
+class TokenUndecided(ChatError):
+    """A token of which nothing can be said before its signer's key has been fetched."""
+
+    def __init__(self, retry_after_ms: int = 1000) -> None:
+        self.retry_after_ms = retry_after_ms
+        super().__init__("The key of the token is not known yet.")
 
 
 class FactsRefused(ChatError):

@@ -25,6 +25,7 @@ from chatd.errors import (
     PLACE_LOST,
     SLOW_READER,
     STORAGE_FULL,
+    TOKEN_REVOKED,
     BusAway,
     Close,
     FactsRefused,
@@ -41,7 +42,7 @@ from chatd.paging import Pager
 from chatd.refusals import Refusals
 from chatd.retelling import Retelling
 from chatd.rooms import Room, Rooms
-from chatd.session import Authenticator, Session, too_fast
+from chatd.session import Authenticator, Identity, Session, too_fast
 from chatd.states import StateBoards
 from chatd.timesheet import Timesheet
 from chatd.websocket import PING, PONG, frame
@@ -247,6 +248,13 @@ class Hub:
     def client(self, session: str) -> Client | None:
         """Return the connection with this id, None when it has ended."""
         return self._clients.get(session)
+
+    def sign_out(self, revoked: Callable[[Identity], bool]) -> int:
+        """Close everyone whose token is `revoked`; return how many they were."""
+        gone = [client for client in self._clients.values() if revoked(client.identity)]
+        for client in gone:
+            self._refusals.tell(client, Refused(TOKEN_REVOKED))
+        return len(gone)
 
     def attach(self, room: str, user_id: str, name: str) -> Attendance:
         """Count somebody without a chat connection as present in `room`."""

@@ -23,10 +23,14 @@ from chatd.errors import (
     TOKEN_EXPIRED,
     TOKEN_LAPSED,
     TOKEN_REFUSED,
+    TOKEN_REVOKED,
+    TOKEN_UNDECIDED,
     UNSUPPORTED_VERSION,
     BadToken,
     Refused,
     TokenExpired,
+    TokenRevoked,
+    TokenUndecided,
 )
 from chatd.grants import Grants, Rights, rights_in
 from chatd.limits import Limits, TokenBucket
@@ -51,8 +55,8 @@ _STATE_KIND = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 class Identity(NamedTuple):
     """Who a token speaks for.
 
-    `rooms` None grants any room; `expires_at` is in seconds of UTC; `subscriptions` are rooms
-    joined without asking.
+    `rooms` None grants any room; `expires_at` and `issued_at` (0: not told) are in seconds of UTC;
+    `subscriptions` are rooms joined without asking.
     """
 
     user_id: str
@@ -61,6 +65,8 @@ class Identity(NamedTuple):
     rooms: Grants = None
     expires_at: float = float("inf")
     subscriptions: tuple[str, ...] = ()
+    token_id: str | None = None
+    issued_at: float = 0.0
 
     def rights(self, room: str) -> Rights:
         """Return what the token grants in `room`."""
@@ -83,7 +89,8 @@ class Authenticator(Protocol):
 
         Raises:
             BadToken: nobody.
-            TokenExpired: somebody, once.
+            TokenExpired, TokenRevoked: somebody, once.
+            TokenUndecided: perhaps somebody; ask again after the delay it tells.
         """
 
 
@@ -221,7 +228,12 @@ class Session:
         try:
             identity = _identify(frame.token, utc, authenticator)
         except Refused as refused:
-            raise Refused(TOKEN_REFUSED, refused.message, id=frame.id) from None
+            raise Refused(
+                TOKEN_REFUSED,
+                refused.message,
+                id=frame.id,
+                retry_after_ms=refused.retry_after_ms,
+            ) from None
         if self.identity is not None and identity.user_id != self.identity.user_id:
             raise Refused(TOKEN_REFUSED, "The token is another user's.", id=frame.id)
         self._go_on_as(identity, now, utc)
@@ -276,6 +288,10 @@ def _identify(token: str, utc: float, authenticator: Authenticator) -> Identity:
         identity = authenticator.verify(token, utc)
     except TokenExpired:
         raise Refused(TOKEN_EXPIRED) from None
+    except TokenRevoked:
+        raise Refused(TOKEN_REVOKED) from None
+    except TokenUndecided as undecided:
+        raise Refused(TOKEN_UNDECIDED, retry_after_ms=undecided.retry_after_ms) from None
     except BadToken:
         raise Refused(BAD_TOKEN) from None
     if identity.expires_at <= utc:

@@ -116,7 +116,7 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
 
     token = add(commands, "token", _token, "접속 토큰을 발급합니다", "mint an access token")
-    token.add_argument("--user", required=True, help=say("사용자 id", "user id"))
+    token.add_argument("--user", help=say("사용자 id", "user id"))
     token.add_argument("--name", help=say("표시 이름", "name to show"))
     token.add_argument(
         "--role", action="append", default=[], help=say("역할 (여러 번 가능)", "role (repeatable)")
@@ -127,6 +127,19 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
                  "room pattern the user may enter (repeatable; any room without it)"),
     )  # fmt: skip
     token.add_argument("--ttl", metavar="S", help=say("유효 시간(초)", "seconds it holds"))
+    others = token.add_subparsers(metavar=say("다른 명령", "other command"))
+    rotate = add(
+        others,
+        "rotate",
+        _token_rotate,
+        "서명 비밀을 바꿉니다",
+        "sign with a new secret from now on",
+    )
+    rotate.add_argument(
+        "--drop-former",
+        action="store_true",
+        help=say("이전 비밀로 서명한 토큰을 모두 무효로", "void all tokens of former secrets"),
+    )
 
     usage = group("usage", "사용량", "usage")
     report = add(usage, "report", _report, "월 사용량과 금액", "usage and cost of a month")
@@ -274,6 +287,10 @@ def _token(arguments: argparse.Namespace) -> int:
     from chatd.grants import is_pattern
     from metaport import secret_files, tokens
 
+    if arguments.user is None:
+        text = Say("누구의 토큰인지 적어 주세요", "say whose token it is to be")
+        _complain(f"--user: {text.to(arguments.lang)}")
+        return MISUSED
     config = _load(arguments)
     known = (
         config.token.secret is not None or (config.secrets_dir / secret_files.TOKEN_KEY).exists()
@@ -310,6 +327,32 @@ def _token(arguments: argparse.Namespace) -> int:
         _complain(f"--user: {error}")
         return MISUSED
     print(minted)
+    return DONE
+
+
+def _token_rotate(arguments: argparse.Namespace) -> int:
+    from metaport import secret_files
+
+    config = _load(arguments)
+    if config.token.secret is not None:
+        text = Say(
+            "token.secret으로 준 비밀은 설정에서 바꾸고 이전 것은 token.former_secrets에 적습니다",
+            "given as token.secret: change it there, and name the former in token.former_secrets",
+        )
+        _complain(text.to(arguments.lang))
+        return MISUSED
+    try:
+        secret_files.rotate_secret(
+            config.secrets_dir, keep=0 if arguments.drop_former else secret_files.FORMER_KEPT
+        )
+    except (OSError, ValueError) as error:
+        return _unkept(config, error, arguments.lang)
+    print(
+        Say(
+            "새 비밀로 서명합니다. 실행 중인 서버도 몇 초 안에 바꿉니다.",
+            "Tokens are signed with a new secret; a running server follows within seconds.",
+        ).to(arguments.lang)
+    )
     return DONE
 
 

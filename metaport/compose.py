@@ -16,9 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
+from chatd import errors as chat
 from chatd.bus import LocalBus
-from chatd.errors import BadToken
-from chatd.errors import TokenExpired as ChatTokenExpired
 from chatd.facts import MessagesRecovered
 from chatd.grants import Rights
 from chatd.hub import Hub
@@ -42,7 +41,8 @@ from metaport.log import Log, LogError
 from metaport.logs import LoopLag
 from metaport.media import MediaRelay, Member, SfuAway, SfuLink
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
-from metaport.tokens import Claims, TokenExpired, TokenInvalid, Tokens, signing_secret
+from metaport.signers import Signers
+from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
 from metering.errors import LedgerUnavailable, PriceBookError
@@ -67,6 +67,8 @@ def identity_of(claims: Claims) -> Identity:
         claims.rooms,
         claims.expires_at,
         claims.subscriptions,
+        claims.token_id,
+        claims.issued_at,
     )
 
 
@@ -77,13 +79,17 @@ class TokenAuthenticator:
         self._tokens = tokens
 
     def verify(self, token: str, now: float) -> Identity:
-        """Turn a token into an identity. Raises `BadToken`, `TokenExpired` of chatd."""
+        """Turn a token into an identity. Raises `BadToken` and `TokenUndecided` of chatd."""
         try:
             claims = self._tokens.verify(token, now)
         except TokenExpired:
-            raise ChatTokenExpired from None
+            raise chat.TokenExpired from None
+        except TokenRevoked:
+            raise chat.TokenRevoked from None
+        except TokenUndecided as undecided:
+            raise chat.TokenUndecided(int(undecided.retry_after_s * 1000)) from None
         except TokenInvalid:
-            raise BadToken from None
+            raise chat.BadToken from None
         return identity_of(claims)
 
 
@@ -150,7 +156,8 @@ class HubProcess:
         self._started_at = time.time()
         self._usage = UsageLog(log, HUB, time.time)
         self._lag = LoopLag(asyncio.get_running_loop())
-        self._tokens = Tokens(signing_secret(config.token.secret, config.secrets_dir))
+        self._signers = Signers(config)
+        self._tokens = self._signers.tokens
         self._shipper = Shipper(ledger, {HUB: log.directory, SFU: config.sfu_log})
         self._messages = messages
         self._writer = HistoryWriter(messages, log.directory, HUB)
@@ -210,6 +217,7 @@ class HubProcess:
         try:
             await site.start()
             await self._client.start()
+            await self._signers.start()
             self._lag.start()
             async with background(
                 ship=self._shipper.run(),
@@ -218,6 +226,7 @@ class HubProcess:
                 sync=keep_synced(self._log),
                 checkpoint=every(HEARTBEAT_S, self._usage.write),
                 trim=every(TRIM_S, self._trim),
+                follow_signers=self._signers.run(),
                 renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
@@ -315,6 +324,8 @@ class HubProcess:
         degraded = {}
         if not self._link.connected:
             degraded["media"] = "no SFU is connected"
+        if self._signers.failing is not None:
+            degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:
             degraded["ledger"] = self._shipper.failing
         if self._writer.failing is not None:

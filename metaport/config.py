@@ -130,6 +130,15 @@ class Token:
     """Access tokens: who signs them and how long they hold."""
 
     secret: str | None = field(default=None, repr=False, metadata=_by(read.secret, secret=True))
+    former_secrets: tuple[str, ...] = field(
+        default=(), repr=False, metadata=_by(read.list_of(read.secret), secret=True)
+    )
+    jwks: str | None = field(default=None, metadata=_by(read.key_set))
+    jwks_refresh_s: float = field(default=300.0, metadata=_by(read.real(1, 86_400)))
+    jwks_interval_s: float = field(default=10.0, metadata=_by(read.real(1, 3_600)))
+    issuer: str | None = field(default=None, metadata=_by(read.text))
+    audience: str | None = field(default=None, metadata=_by(read.text))
+    leeway_s: float = field(default=90.0, metadata=_by(read.real(0, 600)))
     ttl_s: int = field(default=3_600, metadata=_by(read.whole(10, 31_536_000)))
     refresh_ttl_s: int = field(default=2_592_000, metadata=_by(read.whole(60, 31_536_000)))
 
@@ -438,7 +447,7 @@ def describe(config: Config) -> Iterator[tuple[str, str, str]]:
     """Yield path, value as TOML and source of every key; secrets are masked, no value is empty."""
     for key in KEYS.values():
         value = _value(config, key.path)
-        shown = _masked(key.path, value) if key.secret and value is not None else _toml(value)
+        shown = _masked(key.path, value) if key.secret and value else _toml(value)
         yield key.path, shown, config.sources.get(key.path, "")
 
 

@@ -183,6 +183,25 @@ def secret(value: object) -> str:
     return written
 
 
+def key_set(value: object) -> str:
+    """Read where a key set is: an address, or a path as `path` reads it.
+
+    Keys that came in the clear over a network are anybody's.
+    """
+    written = text(value)
+    parts = urlsplit(written)
+    if parts.scheme not in ("http", "https"):
+        return str(path(value))
+    loopback = parts.hostname == "localhost" or (
+        (address := _address(parts.hostname or "")) is not None and address.is_loopback
+    )
+    if not parts.hostname or (parts.scheme == "http" and not loopback):
+        raise WrongValueError(
+            "https:// 주소나 파일 경로가 아닙니다", "is neither an https:// address nor a path"
+        )
+    return written
+
+
 def _url(value: object, schemes: tuple[str, ...]) -> str:
     written = text(value)
     if written.partition("://")[0] not in schemes or "://" not in written:

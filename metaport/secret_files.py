@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 TOKEN_KEY = "token.key"
+# A refresh token lives 30 days by default: with a rotation a month all hold to their end.
+FORMER_KEPT = 3
 SECRET_BYTES = 32  # RFC 7518 section 3.2: as many as the hash has
 
 
@@ -16,17 +19,41 @@ def signing_secret(configured: str | None, secrets_dir: Path) -> str:
     The file is readable by its owner only. Raises `OSError`, `ValueError` when what it holds is no
     secret.
     """
+    return signing_secrets(configured, (), secrets_dir)[0]
+
+
+def signing_secrets(
+    configured: str | None, former: Sequence[str], secrets_dir: Path
+) -> tuple[str, ...]:
+    """Return the secret that signs, then those that only verify: the file's other lines.
+
+    Raises `OSError`, `ValueError`, as `signing_secret` does.
+    """
     if configured is not None:
-        return configured
+        return configured, *former
     path = secrets_dir / TOKEN_KEY
     if not path.exists():
-        write_secret(path, secrets.token_urlsafe(48) + "\n")
-    secret = path.read_text("utf-8").strip()
-    if len(secret.encode()) < SECRET_BYTES:
+        write_secret(path, _new_secret() + "\n")
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    if not lines or any(len(line.encode()) < SECRET_BYTES for line in lines):
         raise ValueError(
             f"{path} holds fewer than {SECRET_BYTES} bytes; remove it to get a new key"
         )
-    return secret
+    return *lines, *former
+
+
+def rotate_secret(secrets_dir: Path, *, keep: int) -> None:
+    """Sign with a new secret from now on; the last `keep` still verify.
+
+    Raises `OSError`, `ValueError`.
+    """
+    known = signing_secrets(None, (), secrets_dir)
+    lines = [_new_secret(), *known[:keep]]
+    write_secret(secrets_dir / TOKEN_KEY, "".join(f"{line}\n" for line in lines), replace=True)
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(48)
 
 
 def write_secret(path: Path, content: str, *, replace: bool = False) -> bool:

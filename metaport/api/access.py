@@ -7,7 +7,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from aiohttp import web
 
 from metaport.api.problems import Problem
-from metaport.tokens import Claims, TokenExpired, TokenInvalid, Tokens
+from metaport.tokens import (
+    Claims,
+    TokenError,
+    TokenExpired,
+    TokenRevoked,
+    Tokens,
+    TokenUndecided,
+)
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -28,17 +35,29 @@ def require(request: web.Request, tokens: Tokens, now: float, *roles: str) -> Cl
     """Verify the bearer token and, where roles are named, that it holds one of them.
 
     Raises:
-        Problem: `no-token`, `bad-token`, `token-expired`, `forbidden`.
+        Problem: `no-token`, `bad-token`, `token-expired`, `token-revoked`, `token-undecided`,
+            `forbidden`.
     """
+    token = bearer(request)
     try:
-        claims = tokens.verify(bearer(request), now)
-    except TokenExpired:
-        raise Problem("token-expired") from None
-    except TokenInvalid:
-        raise Problem("bad-token") from None
+        claims = tokens.verify(token, now)
+    except TokenError as error:
+        raise refusal(error) from None
     if roles and not claims.roles & set(roles):
         raise Problem("forbidden", needs=sorted(roles))
     return claims
+
+
+def refusal(error: TokenError) -> Problem:
+    """Return what a token that is not accepted is answered with."""
+    match error:
+        case TokenExpired():
+            return Problem("token-expired")
+        case TokenRevoked():
+            return Problem("token-revoked")
+        case TokenUndecided():
+            return Problem("token-undecided", retry_after_s=math.ceil(error.retry_after_s))
+    return Problem("bad-token")
 
 
 def client_address(request: web.Request, trusted: Networks) -> str:

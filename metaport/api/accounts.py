@@ -8,11 +8,11 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from metaport.api.access import client_address, throttle
+from metaport.api.access import client_address, refusal, throttle
 from metaport.api.bodies import read_json, respond
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES, Services
-from metaport.tokens import TokenExpired, TokenInvalid
+from metaport.tokens import TokenError
 
 NAME_CHARACTERS = 40
 
@@ -96,10 +96,8 @@ async def refresh(request: web.Request) -> web.Response:
     token = (await read_json(request, RefreshRequest)).refresh_token
     try:
         claims = services.tokens.verify_refresh(token, services.clock())
-    except TokenExpired:
-        raise Problem("token-expired") from None
-    except TokenInvalid:
-        raise Problem("bad-token") from None
+    except TokenError as error:
+        raise refusal(error) from None
     return respond(open_session(services, claims.user, claims.name, claims.roles))
 
 

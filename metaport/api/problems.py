@@ -25,6 +25,7 @@ TITLES: dict[str, tuple[int, str, str]] = {
     "no-token": (401, "인증 토큰이 필요합니다", "A bearer token is required"),
     "bad-token": (401, "인증 토큰이 유효하지 않습니다", "The token is not valid"),
     "token-expired": (401, "인증 토큰이 만료되었습니다", "The token has expired"),
+    "token-revoked": (401, "인증 토큰이 취소되었습니다", "The token was revoked"),
     "bad-credentials": (401, "아이디 또는 비밀번호가 다릅니다", "Wrong user or password"),
     "forbidden": (403, "권한이 없습니다", "Not allowed for this role"),
     "origin-not-allowed": (403, "허용되지 않은 출처입니다", "This origin is not allowed"),
@@ -41,6 +42,11 @@ TITLES: dict[str, tuple[int, str, str]] = {
     "media-unavailable": (503, "음성·영상 서버에 연결할 수 없습니다", "The media server is away"),
     "usage-unavailable": (503, "지금은 사용량을 조회할 수 없습니다", "Usage cannot be told now"),
     "history-away": (503, "지난 대화를 지금 읽을 수 없습니다", "Older messages cannot be read now"),
+    "token-undecided": (
+        503,
+        "서명 키를 확인하는 중입니다",
+        "The key of the token is not known yet",
+    ),
     "not-ready": (503, "아직 준비되지 않았습니다", "Not ready"),
 }
 

@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from chatd.bus import LocalBus
-from chatd.errors import BadToken, Close, TokenExpired
+from chatd.errors import BadToken, Close, TokenExpired, TokenRevoked, TokenUndecided
 from chatd.facts import MemoryFacts
 from chatd.hub import Hub
 from chatd.limits import Limits
@@ -35,7 +35,7 @@ class HandClock:
 
 
 class TableOfTokens:
-    """An authenticator whose tokens are user ids, but for three."""
+    """An authenticator whose tokens are user ids, but for those named below."""
 
     def __init__(self) -> None:
         self.identities: dict[str, Identity] = {}
@@ -45,6 +45,10 @@ class TableOfTokens:
             raise BadToken
         if token == "expired":
             raise TokenExpired
+        if token == "revoked":
+            raise TokenRevoked
+        if token == "of a new key":
+            raise TokenUndecided(1000)
         return self.identities.get(token) or Identity(token, token.title())
 
 

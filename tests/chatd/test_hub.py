@@ -873,3 +873,20 @@ def test_offsets_acknowledgements_and_counts_agree_for_everyone(build, moves):
 
 def _names_somebody(move, ledger):
     return bool(ledger.people) and move in {"join", "leave", "send", "drop", "garbage"}
+
+
+def test_whoever_is_signed_out_is_told_and_closed_and_the_others_talk_on(house):
+    banned, visitor = house.visitor("banned", "hall"), house.visitor("visitor", "hall")
+    assert house.hub.sign_out(lambda identity: identity.user_id == "banned") == 1
+    assert [(f["t"], f["reason"]) for f in banned.hear()] == [("error", "token_revoked")]
+    assert banned.pipe.closed.code == 4205
+    assert visitor.ask(t="send", room="hall", body="still here")["t"] == "sent"
+    assert house.hub.sign_out(lambda identity: identity.user_id == "banned") == 0
+
+
+def test_a_refresh_that_cannot_be_judged_yet_says_when_to_try_again(house):
+    visitor = house.visitor("visitor")
+    refused = visitor.ask(t="refresh", token="of a new key")
+    assert (refused["reason"], refused["retry_after_ms"]) == ("token_refused", 1000)
+    assert visitor.ask(t="refresh", token="revoked")["reason"] == "token_refused"
+    assert visitor.pipe.closed is None

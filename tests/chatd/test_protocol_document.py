@@ -25,7 +25,10 @@ SECTIONS = {
 }
 WITH_EXAMPLES = [title for title, examples in SECTIONS.items() if examples]
 # Who says hello in the examples themselves.
-UNGREETED = {"Connecting": {"visitor", "resident"}, "Errors": {"forger", "stranger"}}
+UNGREETED = {
+    "Connecting": {"visitor", "resident"},
+    "Errors": {"forger", "banned", "newcomer", "stranger"},
+}
 
 
 class Stage:

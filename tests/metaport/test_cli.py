@@ -294,3 +294,26 @@ def test_a_hub_refuses_a_schema_it_does_not_know(tmp_path: Path) -> None:
     assert "schema r9, this program knows" in done.stderr
     assert "metaport db downgrade" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_signing_secret_is_rotated_and_tokens_of_the_former_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["token", "--user", "u1"]) == 0
+    minted = capsys.readouterr().out.strip()
+    assert cli.main(["token", "rotate"]) == 0
+    new, former = (tmp_path / "data" / "secrets" / "token.key").read_text().split()
+    assert Tokens(new, former=[former]).verify(minted, time.time()).user == "u1"
+    assert cli.main(["token", "rotate", "--drop-former"]) == 0
+    assert len((tmp_path / "data" / "secrets" / "token.key").read_text().split()) == 1
+    capsys.readouterr()
+    assert cli.main(["token", "--lang", "ko"]) == 2
+    assert capsys.readouterr().err == "metaport: --user: 누구의 토큰인지 적어 주세요\n"
+
+
+def test_a_configured_secret_is_rotated_where_it_is_configured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAPORT_TOKEN_SECRET", "x" * 32)
+    assert cli.main(["token", "rotate"]) == 2
+    assert "token.former_secrets" in capsys.readouterr().err
