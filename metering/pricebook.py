@@ -22,9 +22,9 @@ from zoneinfo import ZoneInfo
 from metering.errors import PriceBookError, PriceMissing
 from metering.meters import METERS
 from metering.money import CURRENCIES, EXACT, Currency
-from metering.rating import PriceModel
-from metering.rating.graduated import Graduated, Tier
-from metering.rating.per_unit import PerUnit
+from metering.rating.adjustments import Discount, Fee, Level, Titles, Truncation
+from metering.rating.rounding import Rounding, Scope, Way
+from metering.rating.tiers import Tier, Tiers, per_unit
 from metering.units import Unit
 from metering.windows import Period, day_start
 
@@ -45,19 +45,31 @@ class Per:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The price of a meter in one version. The model's own prices are for one unit."""
+    """The price of a meter in one version; the prices of its tiers are for one unit.
+
+    `rounding` is None where what is measured is what is paid; `minimum` is the least amount of a
+    month, None without one.
+    """
 
     meter: str
     per: Per
-    model: PriceModel
+    model: Tiers
+    rounding: Rounding | None = None
+    minimum: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A complete price list, in force from the first second of the day `effective`."""
+    """A complete price list, in force from the first second of the day `effective`.
+
+    `commitment` is the least subtotal of a month, None without one.
+    """
 
     effective: date
     prices: Mapping[str, Price]
+    fees: tuple[Fee, ...] = ()
+    discounts: tuple[Discount, ...] = ()
+    commitment: Decimal | None = None
 
     def price_of(self, meter: str) -> Price:
         """Return the price of `meter`; raises PriceMissing for one this program does not know."""
@@ -65,6 +77,10 @@ class Version:
             return self.prices[meter]
         except KeyError:
             raise PriceMissing(f"no price for {meter}") from None
+
+    def discounts_of(self, meter: str) -> tuple[Discount, ...]:
+        """Return the discounts that `meter` gets."""
+        return tuple(discount for discount in self.discounts if discount.covers(meter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,7 @@ class PriceBook:
     currency: Currency
     vat_percent: Decimal
     versions: tuple[Version, ...]
+    truncation: Truncation | None = None
 
     def in_force(self, period: Period, zone: ZoneInfo) -> list[tuple[Period, Version]]:
         """Cut a period where prices change; each part comes with its version.
@@ -151,7 +168,7 @@ class _Reader:
         except tomllib.TOMLDecodeError as error:
             found = re.search(r"at line (\d+)", str(error))
             raise self._refusal(int(found[1]) if found else None, str(error)) from error
-        self._only(tree, {"currency", "vat_percent", "version"}, None)
+        self._only(tree, {"currency", "vat_percent", "version", "truncate"}, None)
         currency = CURRENCIES.get(str(tree.get("currency")))
         if currency is None:
             known = ", ".join(CURRENCIES)
@@ -168,13 +185,30 @@ class _Reader:
                     self._line("effective", number),
                     f"{later.effective} does not come after {earlier.effective}",
                 )
-        return PriceBook(self._source, currency, vat_percent, versions)
+        return PriceBook(
+            self._source, currency, vat_percent, versions, self._truncation(tree.get("truncate"))
+        )
+
+    def _truncation(self, table: Any) -> Truncation | None:
+        if table is None:
+            return None
+        line = self._line("truncate")
+        if (
+            not isinstance(table, dict)
+            or set(table) != {"to", "level"}
+            or type(table["to"]) is not int
+            or table["to"] not in (10, 100, 1000)
+            or table["level"] not in list(Level)
+        ):
+            shape = 'truncate is to be like { to = 10, level = "total" }: to 10, 100 or 1000, '
+            raise self._refusal(line, shape + f"level {' or '.join(Level)}")
+        return Truncation(table["to"], Level(table["level"]))
 
     def _version(self, number: int, table: Any) -> Version:
         line = self._line(None, number)
         if not isinstance(table, dict):
             raise self._refusal(line, "a version is a table: [[version]]")
-        self._only(table, {"effective", "price"}, number)
+        self._only(table, {"effective", "price", "fee", "discount", "commitment"}, number)
         effective = table.get("effective")
         if type(effective) is not date or not 1970 <= effective.year <= 9998:
             raise self._refusal(
@@ -187,7 +221,67 @@ class _Reader:
         if missing:
             raise self._refusal(line, f"no price for {missing} (write 0 if it is free)")
         prices = {meter: self._price(meter, value, number) for meter, value in stated.items()}
-        return Version(effective, MappingProxyType(prices))
+        commitment = table.get("commitment")
+        if commitment is not None:
+            commitment = self._decimal(commitment, "commitment", self._line("commitment", number))
+        return Version(
+            effective,
+            MappingProxyType(prices),
+            tuple(self._fee(entry, number) for entry in self._entries(table, "fee", number)),
+            self._discounts(table, number),
+            commitment,
+        )
+
+    def _entries(self, table: dict[str, Any], key: str, number: int) -> list[dict[str, Any]]:
+        entries = table.get(key, [])
+        line = self._line(None, number)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise self._refusal(line, f"{key} is a list of tables: [[version.{key}]]")
+        names = [entry.get("name") for entry in entries]
+        for name in names:
+            if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", name):
+                raise self._refusal(line, f"a {key} needs a name of small letters, not {name!r}")
+            if names.count(name) > 1:
+                raise self._refusal(line, f"there are two of {key} {name}")
+        return entries
+
+    def _titles(self, entry: dict[str, Any], line: int | None) -> Titles:
+        titles = Titles(entry.get("title_ko", ""), entry.get("title_en", ""))
+        if not all(isinstance(title, str) and title.strip() for title in titles):
+            raise self._refusal(line, f"{entry['name']} needs title_ko and title_en")
+        return titles
+
+    def _fee(self, entry: dict[str, Any], number: int) -> Fee:
+        line = self._line(None, number)
+        name = entry["name"]
+        for key in entry:
+            if key not in ("name", "title_ko", "title_en", "price", "per"):
+                raise self._refusal(line, f"fee {name}: {key} is not known here")
+        if entry.get("per") not in ("day", "month"):
+            raise self._refusal(line, f"fee {name}: per is to be day or month")
+        price = self._decimal(entry.get("price"), f"fee {name}", line)
+        return Fee(name, self._titles(entry, line), price, entry["per"])
+
+    def _discounts(self, table: dict[str, Any], number: int) -> tuple[Discount, ...]:
+        read = []
+        line = self._line(None, number)
+        for entry in self._entries(table, "discount", number):
+            name = entry["name"]
+            for key in entry:
+                if key not in ("name", "title_ko", "title_en", "percent", "meters"):
+                    raise self._refusal(line, f"discount {name}: {key} is not known here")
+            meters = entry.get("meters")
+            if meters is not None and (
+                not isinstance(meters, list) or not meters or not set(meters) <= set(METERS)
+            ):
+                raise self._refusal(line, f"discount {name}: meters is to be a list of meters")
+            percent = self._decimal(entry.get("percent"), f"discount {name}", line)
+            covered = None if meters is None else frozenset(meters)
+            read.append(Discount(name, self._titles(entry, line), percent, covered))
+        for meter in METERS:
+            if sum(discount.percent for discount in read if discount.covers(meter)) > 100:
+                raise self._refusal(line, f"the discounts on {meter} are more than 100 %")
+        return tuple(read)
 
     def _price(self, meter: str, value: Any, number: int) -> Price:
         line = self._line(meter, number)
@@ -196,25 +290,48 @@ class _Reader:
         if not isinstance(value, dict):
             raise self._refusal(line, f'{meter} is to be like {{ price = 1.2, per = "minute" }}')
         for key in value:
-            if key not in ("price", "per", "tiers"):
+            if key not in ("price", "per", "tiers", "by", "round", "minimum"):
                 raise self._refusal(line, f"{meter}: {key} is not known here")
         if ("price" in value) == ("tiers" in value):
             raise self._refusal(line, f"{meter} needs either price or tiers")
+        if "by" in value and ("tiers" not in value or value["by"] not in ("graduated", "volume")):
+            raise self._refusal(line, f"{meter}: by is graduated or volume, and goes with tiers")
         per = self._per(meter, value.get("per"), line)
-        model: PriceModel
         if "price" in value:
-            model = PerUnit(self._unit_price(meter, value["price"], per, line))
+            model = per_unit(self._unit_price(meter, value["price"], per, line))
         else:
-            model = self._graduated(meter, value["tiers"], per, line)
-        return Price(meter, per, model)
+            tiers = self._tiers(meter, value["tiers"], per, line)
+            model = Tiers(tiers, value.get("by") == "volume")
+        minimum = value.get("minimum")
+        if minimum is not None:
+            minimum = self._decimal(minimum, f"{meter}: minimum", line)
+        rounding = self._rounding(meter, value.get("round"), line)
+        return Price(meter, per, model, rounding, minimum)
 
-    def _graduated(self, meter: str, tiers: Any, per: Per, line: int | None) -> Graduated:
+    def _rounding(self, meter: str, table: Any, line: int | None) -> Rounding | None:
+        if table is None:
+            return None
+        if (
+            not isinstance(table, dict)
+            or set(table) != {"to", "way", "of"}
+            or table["way"] not in list(Way)
+            or table["of"] not in list(Scope)
+        ):
+            raise self._refusal(
+                line,
+                f'{meter}: round is to be like {{ to = "minute", way = "up", of = "session" }}: '
+                f"way {', '.join(Way)}; of {', '.join(Scope)}",
+            )
+        step = self._per(meter, table["to"], line).count
+        return Rounding(step, Way(table["way"]), Scope(table["of"]))
+
+    def _tiers(self, meter: str, tiers: Any, per: Per, line: int | None) -> tuple[Tier, ...]:
         if not isinstance(tiers, list) or not all(isinstance(tier, dict) for tier in tiers):
             raise self._refusal(line, f"{meter}: tiers is to be a list of {{ up_to, price }}")
         read: list[Tier] = []
         for tier in tiers:
-            if not set(tier) <= {"up_to", "price"}:
-                raise self._refusal(line, f"{meter}: a tier has up_to and price, nothing else")
+            if not set(tier) <= {"up_to", "price", "fee"}:
+                raise self._refusal(line, f"{meter}: a tier has up_to, price and fee, nothing else")
             up_to = tier.get("up_to")
             if up_to is not None and type(up_to) is not int:
                 raise self._refusal(line, f"{meter}: up_to is to be a whole number")
@@ -224,10 +341,12 @@ class _Reader:
                 raise self._refusal(
                     line, f"{meter}: tiers rise by up_to, and only the last goes without"
                 )
-            read.append(Tier(bound, self._unit_price(meter, tier.get("price"), per, line)))
+            unit_price = self._unit_price(meter, tier.get("price"), per, line)
+            fee = self._decimal(tier.get("fee", 0), f"{meter}: fee", line)
+            read.append(Tier(bound, unit_price, fee))
         if not read or read[-1].up_to is not None:
             raise self._refusal(line, f"{meter}: the last tier is to go without up_to")
-        return Graduated(tuple(read))
+        return tuple(read)
 
     def _per(self, meter: str, value: Any, line: int | None) -> Per:
         match = _PER.fullmatch(value) if isinstance(value, str) else None

@@ -7,7 +7,7 @@ from metering.meters import METERS
 from metering.money import plain
 from metering.statement import Report
 from metering.statement_table import title_of
-from metering.statement_words import words
+from metering.statement_words import adjustment_title, words
 
 # Spreadsheets on Korean desktops take a file without it for CP949 and show nonsense.
 BYTE_ORDER_MARK = "\ufeff"
@@ -21,6 +21,7 @@ COLUMNS = (
     "prices_of",
     "tier",
     "quantity",
+    "rated_quantity",
     "unit",
     "unit_price",
     "amount",
@@ -53,9 +54,24 @@ def render_csv(report: Report, lang: str) -> str:
                 "prices_of": line.id.effective.isoformat(),
                 "tier": line.id.tier + 1,
                 "quantity": line.quantity,
+                "rated_quantity": line.rated,
                 "unit": METERS[line.id.meter].unit.value,
                 "unit_price": plain(line.unit_price),
                 "amount": f"{line.amount:f}",
+            }
+        )
+    for adjustment in report.adjustments:
+        writer.writerow(
+            every
+            | {
+                "kind": adjustment.kind.value,
+                "meter": adjustment.subject,
+                "title": adjustment_title(adjustment, said),
+                "quantity": adjustment.quantity,
+                "rated_quantity": adjustment.quantity,
+                "unit": adjustment.unit,
+                "unit_price": plain(adjustment.unit_price),
+                "amount": f"{adjustment.amount:f}",
             }
         )
     vat_title = said.vat.format(percent=plain(report.vat_percent))

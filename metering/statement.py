@@ -9,6 +9,9 @@ from zoneinfo import ZoneInfo
 from metering.meters import METERS
 from metering.money import Currency, plain
 from metering.pricebook import Per
+from metering.rating.adjustments import Adjustment
+from metering.rating.rounding import Rounding
+from metering.statement_words import adjustment_title, words
 from metering.windows import Period
 
 
@@ -24,11 +27,15 @@ class LineId(NamedTuple):
 class Line:
     """A quantity at one unit price.
 
-    `since` is set where a price change begins the line, `tiered` where its meter has tiers.
+    `quantity` was measured; `rated` is paid, and differs from it only where the price has a
+    `rounding`. `since` is set where a price change begins the line, `tiered` where its meter has
+    tiers.
     """
 
     id: LineId
     quantity: int
+    rated: int
+    rounding: Rounding | None
     unit_price: Decimal
     amount: Decimal
     per: Per
@@ -48,6 +55,7 @@ class Report:
     complete: bool
     as_of_s: int | None
     lines: tuple[Line, ...]
+    adjustments: tuple[Adjustment, ...]
     subtotal: Decimal
     vat: Decimal
     total: Decimal
@@ -67,16 +75,34 @@ class Report:
             "complete": self.complete,
             "as_of": self.as_of(),
             "lines": [
-                {
-                    "meter": line.id.meter,
-                    "unit": METERS[line.id.meter].unit.value,
-                    "quantity": line.quantity,
-                    "unit_price": plain(line.unit_price),
-                    "amount": f"{line.amount:f}",
-                }
-                for line in self.lines
+                *(_line_json(line) for line in self.lines),
+                *(_adjustment_json(adjustment) for adjustment in self.adjustments),
             ],
             "subtotal": f"{self.subtotal:f}",
             "vat": f"{self.vat:f}",
             "total": f"{self.total:f}",
         }
+
+
+def _line_json(line: Line) -> dict[str, Any]:
+    stated = {
+        "meter": line.id.meter,
+        "unit": METERS[line.id.meter].unit.value,
+        "quantity": line.quantity,
+        "unit_price": plain(line.unit_price),
+        "amount": f"{line.amount:f}",
+    }
+    return stated if line.rounding is None else stated | {"rated_quantity": line.rated}
+
+
+def _adjustment_json(adjustment: Adjustment) -> dict[str, Any]:
+    return {
+        "meter": adjustment.name,
+        "unit": adjustment.unit,
+        "quantity": adjustment.quantity,
+        "unit_price": plain(adjustment.unit_price),
+        "amount": f"{adjustment.amount:f}",
+        "kind": adjustment.kind.value,
+        "title_ko": adjustment_title(adjustment, words("ko")),
+        "title_en": adjustment_title(adjustment, words("en")),
+    }

@@ -13,7 +13,7 @@ from metering.meters import METERS, Meter, Service
 from metering.money import EXACT, plain, total
 from metering.pricebook import Per
 from metering.statement import Line, Report
-from metering.statement_words import Words, words
+from metering.statement_words import Words, adjustment_title, words
 from metering.units import Unit
 
 BYTES_IN_GB_DIGITS = 9
@@ -84,7 +84,7 @@ def table_of(report: Report, lang: str) -> Table:
             said.unit_price.format(currency=currency),
             said.amount.format(currency=currency),
         ),
-        sections=tuple(_section(report, service, said) for service in Service),
+        sections=_sections(report, said),
         sums=(
             (said.subtotal, money(report.subtotal)),
             (said.vat.format(percent=plain(report.vat_percent)), money(report.vat)),
@@ -101,14 +101,34 @@ def money(amount: Decimal) -> str:
 
 
 def title_of(line: Line, said: Words) -> str:
-    """Name a line: its meter, and the tier or the day that sets it apart."""
+    """Name a line: its meter, and the tier, day or rounding that sets it apart."""
     title = METERS[line.id.meter].title(said.lang)
     apart = []
+    if line.rounding is not None:
+        apart.append(said.measured.format(quantity=_quantity(line, line.quantity)))
     if line.tiered:
         apart.append(said.tier.format(number=line.id.tier + 1))
     if line.since is not None:
         apart.append(said.since.format(day=_day(line.since)))
     return f"{title} ({', '.join(apart)})" if apart else title
+
+
+def _sections(report: Report, said: Words) -> tuple[Section, ...]:
+    sections = tuple(_section(report, service, said) for service in Service)
+    if not report.adjustments:
+        return sections
+    amount = total(adjustment.amount for adjustment in report.adjustments)
+    rows = tuple(
+        Row(
+            title=adjustment_title(adjustment, said),
+            quantity=f"{adjustment.quantity:,}",
+            unit=said.times[adjustment.unit],
+            unit_price=_grouped(adjustment.unit_price),
+            amount=money(adjustment.amount),
+        )
+        for adjustment in report.adjustments
+    )
+    return (*sections, Section(said.adjustments, money(report.currency.round(amount)), rows))
 
 
 def _section(report: Report, service: Service, said: Words) -> Section:
@@ -121,15 +141,21 @@ def _section(report: Report, service: Service, said: Words) -> Section:
 
 
 def _row(line: Line, said: Words) -> Row:
-    unit = METERS[line.id.meter].unit
-    digits = BYTES_IN_GB_DIGITS if unit is Unit.BYTE else 0
     return Row(
         title=title_of(line, said),
-        quantity=_grouped(Decimal(line.quantity).scaleb(-digits, EXACT)),
-        unit=said.units[unit],
-        unit_price=_grouped(line.unit_price.scaleb(digits, EXACT)),
+        quantity=_quantity(line, line.rated),
+        unit=said.units[METERS[line.id.meter].unit],
+        unit_price=_grouped(line.unit_price.scaleb(_digits(line), EXACT)),
         amount=money(line.amount),
     )
+
+
+def _digits(line: Line) -> int:
+    return BYTES_IN_GB_DIGITS if METERS[line.id.meter].unit is Unit.BYTE else 0
+
+
+def _quantity(line: Line, quantity: int) -> str:
+    return _grouped(Decimal(quantity).scaleb(-_digits(line), EXACT))
 
 
 def _definition(report: Report, meter: Meter, said: Words) -> Definition:
@@ -179,5 +205,6 @@ def _day(day: date) -> str:
 
 
 def _grouped(number: Decimal) -> str:
-    whole, _, decimals = plain(number).partition(".")
-    return f"{int(whole):,}" + (f".{decimals}" if decimals else "")
+    whole, _, decimals = plain(abs(number)).partition(".")
+    sign = "-" if number < 0 else ""
+    return f"{sign}{int(whole):,}" + (f".{decimals}" if decimals else "")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from metering.meters import Service
+from metering.meters import METERS, Service
+from metering.rating.adjustments import Adjustment, Kind
 from metering.units import Unit
 
 LANGUAGES = ("ko", "en")
@@ -37,6 +38,10 @@ class Words:
     rounding: str
     definitions: str
     price: str
+    measured: str
+    adjustments: str
+    kinds: MappingProxyType[Kind, str]
+    times: MappingProxyType[str, str]
     services: MappingProxyType[Service, str]
     units: MappingProxyType[Unit, str]
     per: MappingProxyType[str, str]
@@ -70,6 +75,19 @@ KOREAN = Words(
     ),
     definitions="항목의 뜻과 단가",
     price="{price}{currency} / {per}",
+    measured="측정 {quantity}",
+    adjustments="조정",
+    kinds=MappingProxyType(
+        {
+            Kind.TIER_FEE: "구간 요금: {subject}",
+            Kind.FEE: "정액 요금: {subject}",
+            Kind.MINIMUM: "최소 금액 차액: {subject}",
+            Kind.DISCOUNT: "할인: {subject}",
+            Kind.COMMITMENT: "약정 금액 차액",
+            Kind.TRUNCATION: "끝수 절사",
+        }
+    ),
+    times=MappingProxyType({"day": "일", "month": "월", "item": "건"}),
     services=MappingProxyType(
         {
             Service.TEXT: "텍스트 채팅",
@@ -112,6 +130,19 @@ ENGLISH = Words(
     ),
     definitions="What the meters mean and cost",
     price="{currency} {price} / {per}",
+    measured="measured {quantity}",
+    adjustments="Adjustments",
+    kinds=MappingProxyType(
+        {
+            Kind.TIER_FEE: "Fee of a tier: {subject}",
+            Kind.FEE: "Fixed fee: {subject}",
+            Kind.MINIMUM: "Up to the minimum: {subject}",
+            Kind.DISCOUNT: "Discount: {subject}",
+            Kind.COMMITMENT: "Up to the commitment",
+            Kind.TRUNCATION: "Small change cut",
+        }
+    ),
+    times=MappingProxyType({"day": "day", "month": "month", "item": "item"}),
     services=MappingProxyType(
         {
             Service.TEXT: "Text chat",
@@ -128,3 +159,17 @@ ENGLISH = Words(
 def words(lang: str) -> Words:
     """Return the words of `lang`: Korean for ko, English for anything else."""
     return KOREAN if lang == "ko" else ENGLISH
+
+
+def adjustment_title(adjustment: Adjustment, said: Words) -> str:
+    """Name an amount beside the lines: what it is, and of what."""
+    meter, _, tier = adjustment.subject.rpartition(".")
+    if adjustment.titles is not None:
+        subject = adjustment.titles.in_(said.lang)
+    elif adjustment.subject in METERS:
+        subject = METERS[adjustment.subject].title(said.lang)
+    elif meter in METERS:
+        subject = f"{METERS[meter].title(said.lang)} ({said.tier.format(number=tier)})"
+    else:
+        subject = adjustment.subject
+    return said.kinds[adjustment.kind].format(subject=subject)

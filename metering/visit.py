@@ -65,6 +65,8 @@ async def cost_of(
 ) -> VisitCost:
     """Price what `user` used from `start_s` to `end_s`, as if it were alone in its month.
 
+    What is rounded, discounted or charged by the month is not shown: it belongs to no one visit.
+
     Usage is known by windows, so those in which the visit begins and ends are taken whole. Raises
     PeriodError, PriceMissing, LedgerUnavailable.
     """
@@ -79,6 +81,7 @@ async def cost_of(
             quantities[meter] = already + quantity
             for portion in version.price_of(meter).model.rate(quantity, already):
                 cost = EXACT.multiply(Decimal(portion.quantity), portion.unit_price)
+                cost = EXACT.add(cost, portion.fee)
                 amounts[meter] = EXACT.add(amounts.get(meter, Decimal(0)), cost)
     lines = tuple(
         VisitLine(meter, quantities[meter], book.currency.round(amounts[meter], FINER_DECIMALS))

@@ -7,7 +7,7 @@ fall on borders of windows in every zone in use today, because their offsets are
 
 import re
 from collections.abc import Iterator
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -72,6 +72,18 @@ def day_start(day: date, zone: ZoneInfo) -> int:
     if start_s % WINDOW_S:
         raise PeriodError(f"{day} does not begin on a quarter of an hour in {zone.key}")
     return start_s
+
+
+def days_of(period: Period, zone: ZoneInfo) -> list[Period]:
+    """Cut a period that begins and ends with a day of `zone` into its days."""
+    first = datetime.fromtimestamp(period.start_s, zone).date()
+    days, start_s = [], period.start_s
+    while start_s < period.end_s:
+        first += timedelta(days=1)
+        end_s = day_start(first, zone)
+        days.append(Period(start_s, end_s))
+        start_s = end_s
+    return days
 
 
 def month_days(month: str) -> tuple[date, date]:

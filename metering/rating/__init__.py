@@ -1,34 +1,31 @@
 """Price models: pure functions from a quantity to portions of it, each at one unit price.
 
-1. `report.build_report` asks the ledger for the quantity of a meter in a stretch of the month.
-2. The model in force, `per_unit.PerUnit` or `graduated.Graduated`, cuts it into portions.
-3. Each portion becomes a line of the statement: quantity x unit price, rounded there only.
+In this order, argued from what each step needs to know:
+
+1. `rounding.Rounding` turns measured units into units to be paid: started minutes, packages.
+2. `tiers.Tiers` cuts them into portions of one unit price each; a portion becomes a line,
+   quantity x unit price, rounded there only.
+3. `adjustments` comes after all lines, because it needs their sums: fees of tiers entered,
+   fixed fees, minimum, discount, commitment, and the cut of small change.
+
+There are no more mechanisms than these. A price per unit is one open tier; a free allowance is a
+first tier at 0; a package is a rounding up to its size.
 
 **The portions of a quantity add up to it, and rating it in two steps gives the same portions as
-rating it at once.** Not supported yet: volume and package prices, minimum charges, discounts.
+rating it at once.**
 """
 
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 
 class Portion(NamedTuple):
-    """Part of a quantity at one unit price; `tier` counts from 0."""
+    """Part of a quantity at one unit price; `tier` counts from 0.
+
+    `fee` is what entering the tier costs, 0 where this portion did not enter it.
+    """
 
     tier: int
     quantity: int
     unit_price: Decimal
-
-
-class PriceModel(Protocol):
-    """A way to price whole units of a meter; prices are for one unit."""
-
-    @property
-    def tiers_count(self) -> int:
-        """How many unit prices there are."""
-
-    def rate(self, quantity: int, already: int = 0) -> list[Portion]:
-        """Cut `quantity` units, of which `already` came before in the month, into portions.
-
-        Returns at least one portion, of quantity 0 if need be, so that the price is always seen.
-        """
+    fee: Decimal = Decimal(0)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from metering.errors import PriceBookError, PriceMissing
 from metering.meters import EGRESS_BYTES, METERS, VOICE_SECONDS
 from metering.pricebook import load_price_book, read_price_book
-from metering.rating.graduated import Graduated, Tier
-from metering.rating.per_unit import PerUnit
+from metering.rating.adjustments import Fee, Level, Titles, Truncation
+from metering.rating.rounding import Rounding, Scope, Way
+from metering.rating.tiers import Tier, Tiers, per_unit
 from metering.units import Unit
 from metering.windows import Period, month_period
 
@@ -50,10 +51,9 @@ def test_the_shipped_book_prices_every_meter_in_won() -> None:
 def test_the_shipped_book_keeps_the_proportions_it_argues() -> None:
     prices = load_price_book().versions[0].prices
     model = prices[VOICE_SECONDS].model
-    assert isinstance(model, PerUnit)
     for name, times in (("sd", 2), ("hd", 4), ("fhd", 9), ("2k", 16), ("2k_plus", 36)):
-        assert prices[f"video.participant_seconds.{name}"].model == PerUnit(
-            model.unit_price * times
+        assert prices[f"video.participant_seconds.{name}"].model == per_unit(
+            model.tiers[0].unit_price * times
         )
 
 
@@ -69,17 +69,17 @@ def test_a_price_is_divided_to_one_unit_exactly() -> None:
         "book.toml",
     )
     prices = book.versions[0].prices
-    assert prices[VOICE_SECONDS].model == PerUnit(Decimal("0.02"))
-    assert prices["chat.messages_sent"].model == PerUnit(Decimal("0.007"))
+    assert prices[VOICE_SECONDS].model == per_unit(Decimal("0.02"))
+    assert prices["chat.messages_sent"].model == per_unit(Decimal("0.007"))
     assert prices["chat.messages_sent"].per.many == 1_000
-    assert prices[EGRESS_BYTES].model == PerUnit(Decimal("0.00000012"))
-    assert prices["chat.connection_seconds"].model == PerUnit(Decimal("0.00025"))
+    assert prices[EGRESS_BYTES].model == per_unit(Decimal("0.00000012"))
+    assert prices["chat.connection_seconds"].model == per_unit(Decimal("0.00025"))
 
 
 def test_tiers_are_counted_in_what_the_price_is_for() -> None:
     tiered = '{ per = "GB", tiers = [{ up_to = 20, price = 0 }, { price = 120 }] }'
     book = read_price_book(HEAD + version(media__egress_bytes=tiered), "book.toml")
-    assert book.versions[0].prices[EGRESS_BYTES].model == Graduated(
+    assert book.versions[0].prices[EGRESS_BYTES].model == Tiers(
         (Tier(20 * 10**9, Decimal(0)), Tier(None, Decimal("0.00000012")))
     )
 
@@ -100,8 +100,7 @@ def test_a_unit_price_times_its_count_is_the_stated_price_or_it_is_refused(
         assert stated % Decimal(step[1]) != 0
     else:
         model = book.versions[0].prices[VOICE_SECONDS].model
-        assert isinstance(model, PerUnit)
-        assert model.unit_price * count == stated
+        assert model.tiers[0].unit_price * count == stated
 
 
 def test_a_book_is_read_from_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
@@ -174,15 +173,93 @@ VOICE_LINE = next(
             "tiers rise",
         ),
         ('{ tiers = [{ up_to = 5.5, price = 1 }, { price = 2 }], per = "second" }', "whole number"),
-        ('{ tiers = [{ price = 1, to = 3 }], per = "second" }', "up_to and price, nothing else"),
+        (
+            '{ tiers = [{ price = 1, to = 3 }], per = "second" }',
+            "up_to, price and fee, nothing else",
+        ),
         ('{ tiers = [{ }], per = "second" }', "is to be a decimal number"),
         ('{ tiers = 3, per = "second" }', "tiers is to be a list"),
+        ('{ tiers = [{ price = 1, fee = -1 }], per = "second" }', "from 0 up"),
+        ('{ price = 0.6, per = "minute", by = "volume" }', "goes with tiers"),
+        ('{ tiers = [{ price = 1 }], per = "second", by = "top" }', "graduated or volume"),
+        ('{ price = 0.6, per = "minute", minimum = -1 }', "from 0 up"),
+        ('{ price = 0.6, per = "minute", round = "minute" }', "round is to be like"),
+        (
+            '{ price = 0.6, per = "minute", round = { to = "GB", way = "up", of = "month" } }',
+            "per is to be one of second",
+        ),
+        (
+            '{ price = 0.6, per = "minute", round = { to = "minute", way = "off", of = "day" } }',
+            "way up, half, down",
+        ),
     ],
 )
 def test_a_price_that_cannot_be_trusted_is_refused_with_its_line(price: str, reason: str) -> None:
     told = refusal(HEAD + version(voice__participant_seconds=price))
     assert told.startswith(f"{VOICE_LINE}: {VOICE_SECONDS}")
     assert reason in told
+
+
+def test_rounding_minimum_and_volume_are_read() -> None:
+    price = (
+        '{ per = "minute", tiers = [{ up_to = 10, price = 6, fee = 100 }, { price = 3 }], '
+        'by = "volume", minimum = 1000, round = { to = "minute", way = "up", of = "session" } }'
+    )
+    book = read_price_book(HEAD + version(voice__participant_seconds=price), "book.toml")
+    read = book.versions[0].prices[VOICE_SECONDS]
+    assert read.rounding == Rounding(60, Way.UP, Scope.SESSION)
+    assert read.minimum == 1000
+    assert read.model == Tiers(
+        (Tier(600, Decimal("0.1"), Decimal(100)), Tier(None, Decimal("0.05"))), volume=True
+    )
+
+
+FEE = '[[version.fee]]\nname = "base"\ntitle_ko = "기본료"\ntitle_en = "Base"\nprice = 7333\n'
+DISCOUNT = '[[version.discount]]\nname = "public"\ntitle_ko = "공공 할인"\ntitle_en = "Public"\n'
+
+
+def test_fees_discounts_commitment_and_small_change_are_read() -> None:
+    text = HEAD + 'truncate = { to = 10, level = "total" }\n' + version()
+    text = text.replace("[version.price]", "commitment = 50000\n[version.price]")
+    text += FEE + 'per = "day"\n' + DISCOUNT + 'percent = 5\nmeters = ["chat.messages_sent"]\n'
+    book = read_price_book(text, "book.toml")
+    (read,) = book.versions
+    assert book.truncation == Truncation(10, Level.TOTAL)
+    assert read.commitment == 50_000
+    assert read.fees == (Fee("base", Titles("기본료", "Base"), Decimal(7333), "day"),)
+    assert [d.name for d in read.discounts_of("chat.messages_sent")] == ["public"]
+    assert read.discounts_of(VOICE_SECONDS) == ()
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        (FEE + 'per = "week"\n', "fee base: per is to be day or month"),
+        (FEE, "fee base: per is to be day or month"),
+        (FEE + 'per = "day"\nfree = 1\n', "fee base: free is not known here"),
+        (FEE.replace("Base", " ") + 'per = "day"\n', "base needs title_ko and title_en"),
+        (FEE.replace('"base"', '"Base Fee"') + 'per = "day"\n', "a name of small letters"),
+        ((FEE + 'per = "day"\n') * 2, "there are two of fee base"),
+        (DISCOUNT + "percent = 101\n", "are more than 100 %"),
+        (DISCOUNT + "percent = -1\n", "from 0 up"),
+        (DISCOUNT + 'percent = 5\nmeters = ["smells"]\n', "meters is to be a list of meters"),
+        (DISCOUNT + "percent = 5\nmeters = []\n", "meters is to be a list of meters"),
+        (DISCOUNT + 'percent = 5\non = "all"\n', "discount public: on is not known here"),
+        ("[version.fee]\nprice = 3\n", "fee is a list of tables"),
+    ],
+)
+def test_terms_that_cannot_be_trusted_are_refused(extra: str, reason: str) -> None:
+    told = refusal(HEAD + version() + extra)
+    assert told.startswith("4: ")
+    assert reason in told
+
+
+@pytest.mark.parametrize(
+    "stated", ["10", '{ to = 7, level = "total" }', '{ to = 10, level = "vat" }', "{ to = 10 }"]
+)
+def test_a_cut_of_small_change_names_step_and_level(stated: str) -> None:
+    told = refusal(HEAD + f"truncate = {stated}\n" + version())
+    assert told.startswith("3: truncate is to be like")
 
 
 def test_a_meter_without_a_price_is_refused() -> None:

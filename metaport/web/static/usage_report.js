@@ -124,8 +124,12 @@ function bodiesOf(lines, money) {
     return [element("tbody", {}, element("tr", {}, element("td", { colspan: 5 }, language.say("console.noUsage"))))];
   }
   const bodies = [];
-  for (const service of SERVICES) {
-    const own = lines.filter(({ meter }) => meter.startsWith(`${service}.`));
+  const groups = SERVICES.map((service) => [
+    service,
+    lines.filter(({ kind, meter }) => !kind && meter.startsWith(`${service}.`)),
+  ]);
+  groups.push(["adjustments", lines.filter(({ kind }) => kind)]);
+  for (const [service, own] of groups) {
     if (own.length === 0) continue;
     const amount = money(sumOf(own.map((line) => line.amount)));
     const head = element(
@@ -142,14 +146,13 @@ function bodiesOf(lines, money) {
 function rowOf(line, money) {
   const { meter, unit } = line;
   const bytes = unit === "byte";
-  const counted = String(line.quantity);
+  const counted = String(line.rated_quantity ?? line.quantity);
   const quantity = bytes ? rounded(shifted(counted, -GIGABYTE_PLACES), SHOWN_PLACES) : counted;
   const price = bytes ? shifted(line.unit_price, GIGABYTE_PLACES) : line.unit_price;
   const head = element(
     "th",
     { scope: "row" },
-    language.say(`meters.${meter}`),
-    element("span.meter-note", {}, language.say(`meterNotes.${meter}`)),
+    ...(line.kind ? [line[`title_${language.code}`]] : titlesOf(meter)),
   );
   const cell = (key, ...children) => element("td.figure", { "data-head": language.say(`console.${key}`) }, ...children);
   return element(
@@ -161,6 +164,11 @@ function rowOf(line, money) {
     cell("unitPrice", money(price)),
     cell("amount", money(line.amount)),
   );
+}
+
+function titlesOf(meter) {
+  const note = element("span.meter-note", {}, language.say(`meterNotes.${meter}`));
+  return [language.say(`meters.${meter}`), note];
 }
 
 /** Say the quantity once more: seconds as hours and minutes, gigabytes to the byte. */

@@ -174,6 +174,9 @@ export default {
     message: "message",
     second: "second",
     gigabyte: "GB",
+    day: "day",
+    month: "month",
+    item: "item",
     exactly: "{n} bytes",
   },
   services: {
@@ -181,6 +184,7 @@ export default {
     voice: "Voice chat",
     video: "Video chat",
     media: "Media traffic",
+    adjustments: "Adjustments",
   },
   meters: {
     "chat.messages_sent": "Messages sent",

@@ -174,6 +174,9 @@ export default {
     message: "건",
     second: "초",
     gigabyte: "GB",
+    day: "일",
+    month: "월",
+    item: "건",
     exactly: "{n}바이트",
   },
   services: {
@@ -181,6 +184,7 @@ export default {
     voice: "음성 채팅",
     video: "비디오 채팅",
     media: "미디어 전송량",
+    adjustments: "조정",
   },
   meters: {
     "chat.messages_sent": "보낸 메시지",
