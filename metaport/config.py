@@ -58,7 +58,7 @@ class Http:
 
 @dataclass(frozen=True)
 class Media:
-    """The UDP port of voice and video."""
+    """The UDP port of voice and video, and TCP of the same number unless that is `http.port`."""
 
     host: str | None = field(default=None, metadata=_by(read.host))
     port: int = field(default=7882, metadata=_by(read.port))

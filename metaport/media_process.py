@@ -33,6 +33,8 @@ async def run_sfu(config: Config, stop: asyncio.Event) -> None:
         [str(endpoint) for endpoint in config.media.advertise],
         str(config.control_path),
         MediaJournal(usage),
+        # The hub has the port then.
+        media_tcp=config.media.port != config.http.port,
     )
     usage.settled_ms = server.conference.settled_ms
     if "python" in {fanout.TWIN, rewrite.TWIN}:

@@ -2,7 +2,8 @@
 
 The path of a media packet, all in one call and without an await:
 
-1. `udp` reads a datagram; `transport` tells STUN, DTLS and SRTP apart, decrypts and calls
+1. `udp` reads a datagram, or `tcp` a framed packet where UDP is blocked; `transport` tells STUN,
+   DTLS and SRTP apart, decrypts and calls
 2. `publisher.Publisher.receive_rtp`: finds the SSRC's `source` (or binds it by MID), unwraps RTX;
    `nack.LossDetector` extends the number, notes what is missing, drops duplicates;
 3. `track.Track.receive`: gives the packet its place without holes, reads audio level and key
@@ -23,6 +24,6 @@ People come and go through `control` and `signaling`; what is charged leaves thr
 shift that changes only when forwarding starts again, and a plain repeat is byte for byte the same.
 AES-GCM depends on it.
 
-Not supported: simulcast and SVC, VP9 and AV1, transport-wide congestion control, ICE-TCP,
-forward error correction other than Opus's own.
+Not supported: simulcast and SVC, VP9 and AV1, transport-wide congestion control, forward error
+correction other than Opus's own.
 """

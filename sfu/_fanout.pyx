@@ -444,6 +444,8 @@ cdef class Route:
         if path is None:
             return 0
         cdef int number = path[0]
+        if number < 0:
+            return 0  # a TCP connection: `Flow.send` knows how
         address = path[1]
         cdef bytes host = address[0].encode()
         cdef uint16_t port = address[1]

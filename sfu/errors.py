@@ -4,7 +4,8 @@
     ├── HostileBytes            counted by cause and dropped where bytes enter; no one is told
     │   ├── StunError           not a STUN message we serve, or not authenticated
     │   ├── RtpError            not an RTP packet
-    │   └── RtcpError           not a compound RTCP packet
+    │   ├── RtcpError           not a compound RTCP packet
+    │   └── FramingError        not packets behind their lengths, on a TCP connection
     ├── SdpError                a session description that cannot be read or served
     ├── FactsRefused            the facts port could not keep what happened (disk full)
     └── Refused                 a request answered with one row of `REFUSALS`
@@ -38,6 +39,10 @@ class RtpError(HostileBytes):
 
 class RtcpError(HostileBytes):
     """Bytes that are not a compound RTCP packet (RFC 3550, RFC 5506)."""
+
+
+class FramingError(HostileBytes):
+    """Bytes on a TCP connection that are not framed packets (RFC 4571)."""
 
 
 class SdpError(SfuError):

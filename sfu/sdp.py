@@ -51,10 +51,11 @@ class Fingerprint(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """One of our host candidates."""
+    """One of our host candidates; over TCP the peer connects to us (RFC 6544: passive)."""
 
     address: str
     port: int
+    transport: Literal["udp", "tcp"] = "udp"
 
 
 @dataclass
@@ -385,7 +386,7 @@ def build(
         if part.rejected:
             lines += _rejected_lines(part)
         else:
-            lines += _media_lines(part, transport)
+            lines += _media_lines(part, transport, first=part.mid == used[0])
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -406,7 +407,7 @@ def _rejected_lines(media: LocalMedia) -> list[str]:
     ]
 
 
-def _media_lines(media: LocalMedia, transport: LocalTransport) -> list[str]:
+def _media_lines(media: LocalMedia, transport: LocalTransport, *, first: bool) -> list[str]:
     formats = []
     for codec in media.codecs:
         formats.append(str(codec.payload_type))
@@ -430,8 +431,8 @@ def _media_lines(media: LocalMedia, transport: LocalTransport) -> list[str]:
     if media.ssrc:
         lines += _source_lines(media)
     # RFC 9143 wants them with the first m-line only, where browsers look; aiortc takes those of
-    # the last one.
-    lines += _candidate_lines(transport.candidates)
+    # the last one, and has no TCP.
+    lines += _candidate_lines([c for c in transport.candidates if first or c.transport == "udp"])
     return lines
 
 
@@ -471,10 +472,14 @@ def _candidate_lines(candidates: Sequence[Candidate]) -> list[str]:
     lines = []
     for index, candidate in enumerate(candidates):
         # RFC 8445 section 5.1.2.1: type preference 126 for host, our order as local preference.
-        priority = (126 << 24) | ((65535 - index) << 8) | 255
+        # RFC 6544 section 4.2: 90 keeps TCP behind all of UDP; 4 is passive's direction.
+        over_tcp = candidate.transport == "tcp"
+        local = (4 << 13) + 8191 - index if over_tcp else 65535 - index
+        priority = (90 if over_tcp else 126) << 24 | local << 8 | 255
         lines.append(
-            f"a=candidate:{index + 1} 1 udp {priority} "
+            f"a=candidate:{index + 1} 1 {candidate.transport} {priority} "
             f"{candidate.address} {candidate.port} typ host"
+            f"{' tcptype passive' if over_tcp else ''}"
         )
     lines.append("a=end-of-candidates")
     return lines

@@ -1,6 +1,7 @@
-"""The SFU process: one UDP port, a control socket, timers; the only shell of this package.
+"""The SFU process: one UDP and one TCP port, a control socket, timers; this package's only shell.
 
-1. `UdpPort` reads datagrams in batches and hands each to `Transports`, which never raises.
+1. `UdpPort` reads datagrams in batches and hands each to `Transports`, which never raises;
+   `TcpPort` does the same with packets of those who reach us by no other way.
 2. Control requests go to `Signaling`; what others are to hear of them is sent right after.
 3. `Conference` ticks four times a second; the packet cores are called at their own deadlines.
 """
@@ -18,6 +19,7 @@ from sfu.control import ControlServer, Link, Map
 from sfu.facts import Facts
 from sfu.sdp import Candidate
 from sfu.signaling import Signaling
+from sfu.tcp import TcpPort
 from sfu.timers import Timers
 from sfu.transport import TransportCounters, Transports
 from sfu.udp import UdpPort, addresses_to_bind, resolve
@@ -38,7 +40,8 @@ class SfuServer:
     """One SFU: media on one UDP port, orders on a Unix socket, facts into `facts`.
 
     `media_host` is one address, or `None` for all of the machine's. `advertise` lists
-    `address[:port]` offered as ICE candidates instead of the bound addresses.
+    `address[:port]` offered as ICE candidates instead of the bound addresses. With `media_tcp`
+    the same port number is served over TCP too, if it is free.
     """
 
     def __init__(
@@ -49,18 +52,23 @@ class SfuServer:
         control_path: str,
         facts: Facts,
         *,
+        media_tcp: bool = True,
         clock: Callable[[], float] = monotonic,
         wall_ms: Callable[[], int] = _wall_ms,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._media_host = media_host
         self._media_port = media_port
+        self._media_tcp = media_tcp
         self._advertise = advertise
         self._clock = clock
         counters = TransportCounters()
         self._udp = UdpPort(clock=clock, counters=counters)
         self._transports = Transports(
             Certificate(), self._udp.send, random, counters, self._udp.departures
+        )
+        self._tcp = TcpPort(
+            ways=self._udp.ways, departures=self._udp.departures, clock=clock, counters=counters
         )
         self._timers = Timers()
         self.conference = Conference(
@@ -80,11 +88,16 @@ class SfuServer:
         """Return the UDP port that is bound."""
         return self._udp.port
 
+    @property
+    def media_tcp_port(self) -> int:
+        """Return the TCP port that is bound, 0 without one."""
+        return self._tcp.port
+
     async def start(self) -> None:
-        """Bind the UDP port and the control socket.
+        """Bind the media ports and the control socket. Without TCP there is UDP.
 
         Raises:
-            OSError: the port is taken, or the control socket cannot be made.
+            OSError: the UDP port is taken, or the control socket cannot be made.
         """
         self._udp.open(
             addresses_to_bind(self._media_host),
@@ -93,23 +106,48 @@ class SfuServer:
             self._media_received,
         )
         try:
+            await self._open_tcp()
             self._advertise_addresses()
             await self._control.start()
         except OSError:
+            self._tcp.close()
             self._udp.close()
             raise
         self._tick()
         self._follow_addresses()
 
+    async def _open_tcp(self) -> None:
+        if not self._media_tcp:
+            return
+        transports = self._transports
+        try:
+            await self._tcp.open(
+                self._media_host,
+                # The same number as asked for; 0 takes a free one of its own.
+                self._media_port,
+                transports.receive_datagram,
+                self._media_received,
+                transports.knows,
+            )
+        except OSError as error:
+            logger.warning("no media for people whose network blocks UDP: %s", error.strerror)
+
     def _advertise_addresses(self) -> None:
         port = self._udp.port
-        advertised = resolve(self._advertise, port)
-        bound = [Candidate(address, port) for address in self._udp.addresses]
-        self.conference.candidates = tuple(advertised or bound)
+        found = resolve(self._advertise, port)
+        found = found or [Candidate(address, port) for address in self._udp.addresses]
+        if self._tcp.port:
+            # Whoever maps a port of its own for us maps it for both.
+            found += [
+                Candidate(c.address, self._tcp.port if c.port == port else c.port, "tcp")
+                for c in found
+            ]
+        self.conference.candidates = tuple(found)
         logger.info(
-            "media on UDP port %d, advertised as %s",
+            "media on UDP port %d and %s, advertised as %s",
             port,
-            ", ".join(f"{c.address} port {c.port}" for c in self.conference.candidates),
+            f"TCP port {self._tcp.port}" if self._tcp.port else "no TCP port",
+            ", ".join(f"{c.address} port {c.port}/{c.transport}" for c in found),
         )
 
     def _follow_addresses(self) -> None:
@@ -142,6 +180,7 @@ class SfuServer:
             if handle is not None:
                 handle.cancel()
         await self._control.close()
+        self._tcp.close()
         self._udp.close()
 
     def counters(self) -> Map:
@@ -180,6 +219,7 @@ class SfuServer:
     def _tick(self) -> None:
         self._tick_handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         self.conference.handle_timeout()
+        self._tcp.handle_timeout(self._clock())
         for peer in self._transports:
             # Deadlines also move without a packet: a subscription, a key frame asked for.
             self._timers.touch(peer)

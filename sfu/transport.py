@@ -42,7 +42,7 @@ class Core(Protocol):
 
 
 class TransportCounters:
-    """What the UDP port of this process saw; all grow only."""
+    """What the ports of this process saw; all grow only."""
 
     def __init__(self) -> None:
         self.datagrams_received = 0
@@ -50,6 +50,7 @@ class TransportCounters:
         self.datagrams_sent = 0
         self.bytes_sent = 0
         self.connected = 0
+        self.tcp_accepted = 0
         self.dropped: Counter[str] = Counter()
 
 
@@ -301,6 +302,10 @@ class Transports:
             # A bug met by one peer's bytes must not silence the others.
             counters.dropped["internal_error"] += 1
             logger.exception("datagram of %d bytes failed", len(datagram))
+
+    def knows(self, path: Path) -> bool:
+        """Tell whether a peer proved itself on a path."""
+        return self.agent.find(path) is not None
 
     def handle_timeout(self, now: float) -> None:
         """End what expired; call it about once a second."""

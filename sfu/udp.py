@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
+from typing import Protocol
 
 import ifaddr
 
@@ -19,6 +20,7 @@ from sfu.arrivals import Arrivals
 from sfu.fanout import Departures
 from sfu.ice import Path
 from sfu.sdp import Candidate
+from sfu.stun import SocketAddress
 from sfu.transport import TransportCounters
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,13 @@ logger = logging.getLogger(__name__)
 BUFFER_BYTES = 4 << 20
 
 Receive = Callable[[bytes, Path, float], None]
+
+
+class Way(Protocol):
+    """What a packet leaves by, to the addresses of paths with its number: a socket, mostly."""
+
+    def sendto(self, datagram: bytes, address: SocketAddress, /) -> int:
+        """Send at once. Raises BlockingIOError when nothing more fits, OSError otherwise."""
 
 
 def local_addresses() -> list[str]:
@@ -83,12 +92,14 @@ class UdpPort:
     3. `received` is called once after each batch; 4. `send` never raises and never blocks;
     5. `follow` when the machine's addresses may have changed.
 
-    `Path.local` numbers the sockets; a number is never used again.
+    `Path.local` numbers the sockets; a number is never used again. Numbers below zero are others'
+    `ways`.
     """
 
     def __init__(self, *, clock: Callable[[], float], counters: TransportCounters) -> None:
         self.port = 0
         self.departures = Departures(counters)
+        self.ways: dict[int, Way] = {}
         self._clock = clock
         self._counters = counters
         self._receive: Receive = _ignore
@@ -149,7 +160,7 @@ class UdpPort:
         """Send a datagram on a path; dropped and counted when the kernel does not take it."""
         counters = self._counters
         try:
-            self._sockets[path[0]].sendto(datagram, path[1])
+            self.ways[path[0]].sendto(datagram, path[1])
         except BlockingIOError:
             counters.dropped["send_buffer_full"] += 1
         except (OSError, KeyError):
@@ -161,6 +172,7 @@ class UdpPort:
     def _close(self, address: str) -> None:
         number = self._by_address.pop(address)
         sock = self._sockets.pop(number)
+        del self.ways[number]
         self.departures.close(number)
         asyncio.get_running_loop().remove_reader(sock.fileno())
         sock.close()
@@ -186,7 +198,7 @@ class UdpPort:
             ) from None
         number = next(self._numbers)
         self.port = sock.getsockname()[1]
-        self._sockets[number] = sock
+        self._sockets[number] = self.ways[number] = sock
         self.departures.open(number, sock)
         self._by_address[address] = number
         arrivals = Arrivals(sock, number)

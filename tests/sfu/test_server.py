@@ -226,7 +226,32 @@ async def test_advertised_addresses_replace_the_bound_ones(tmp_path: Path) -> No
     await server.start()
     candidates = server.conference.candidates
     assert [tuple(c) for c in candidates] == [
-        ("203.0.113.5", 7000),
-        ("203.0.113.6", server.media_port),
+        ("203.0.113.5", 7000, "udp"),
+        ("203.0.113.6", server.media_port, "udp"),
+        ("203.0.113.5", 7000, "tcp"),
+        ("203.0.113.6", server.media_tcp_port, "tcp"),
     ]
+    await server.drain(0)
+
+
+async def test_a_taken_tcp_port_leaves_udp(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        server = SfuServer("127.0.0.1", port, [], str(tmp_path / "s"), MemoryFacts())
+        await server.start()
+        assert f"TCP port {port} on 127.0.0.1" in caplog.text
+        assert [tuple(c) for c in server.conference.candidates] == [("127.0.0.1", port, "udp")]
+        await server.drain(0)
+
+
+async def test_without_tcp_nothing_is_offered_or_opened(tmp_path: Path) -> None:
+    server = SfuServer("127.0.0.1", 0, [], str(tmp_path / "s"), MemoryFacts(), media_tcp=False)
+    await server.start()
+    assert [c.transport for c in server.conference.candidates] == ["udp"]
+    with pytest.raises(OSError):  # noqa: PT011 - the system's words
+        await asyncio.open_connection("127.0.0.1", server.media_port)
     await server.drain(0)
