@@ -20,7 +20,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -34,6 +34,7 @@ from chatd.redis_courier import Courier, Errand
 from chatd.redis_lane import Lane
 from chatd.redis_link import RedisSilent, RedisUnreachable, link_to
 from chatd.redis_options import RedisOptions
+from chatd.redis_registry import Registry
 from chatd.redis_script import (
     WINDOW_S,
     Answer,
@@ -76,7 +77,9 @@ def _fresh() -> str:
 class RedisBus:
     """A `chatd.bus.Bus` on Redis 7 or newer, or Valkey. All of it in one event loop.
 
-    `start` first, `close` last. `state` is None while everything works, else a sentence.
+    `start` first, `close` last. `state` is None while everything works, else a sentence. `broke` is
+    called when one of the tasks here dies of a bug: nothing is taken any more, and the process is
+    to be started again. `name` and `home` are what `registry` tells of this process.
     `lapsed` is called with a room whose members here have lost their place, because its epoch
     has changed or messages they missed are no longer kept: they must join again. What comes
     after is in order from there.
@@ -101,6 +104,9 @@ class RedisBus:
         lapsed: Callable[[str], None],
         options: RedisOptions | None = None,
         clock: Clock = time,
+        name: str = "",
+        home: str = "",
+        broke: Callable[[], None] = lambda: None,
     ) -> None:
         self._options = options or RedisOptions()
         self._lapsed = lapsed
@@ -109,9 +115,26 @@ class RedisBus:
         # Names this process's lanes and publications; never used again.
         self._process = _fresh()
         self._origin = self._process.encode()
+        self._broke = broke
         self._subscriptions = Subscriptions(
-            self._link, process=self._process, times=self._options.times, ears=self
+            self._link,
+            process=self._process,
+            times=self._options.times,
+            ears=self,
+            ended=self._on_end,
         )
+        self.gone: Callable[[str], None] = lambda process: None
+        """Called with the id of a process that has gone; replace it before `start`."""
+        self.registry = Registry(
+            self._link,
+            process=self._process,
+            name=name or self._process,
+            home=home or self._process,
+            gone=self._on_gone,
+            now=clock.monotonic,
+        )
+        # Beats; None until `start`, ended by `close`.
+        self._beat_task: asyncio.Task[None] | None = None
         self.signals = RedisSignals(self._link, self._subscriptions, self._origin)
         """News between the processes on this Redis."""
         # By node and track.
@@ -132,6 +155,8 @@ class RedisBus:
         self._by_channel: dict[bytes, Mirror] = {}
         self._places: dict[str, Place] = {}
         self._gapped: dict[str, Mirror] = {}
+        # When each room is compared with its stream, soonest first.
+        self._looks: deque[tuple[float, Mirror]] = deque()
         self._tail_bytes = 0
         # For the listener, gathered within a loop iteration.
         self._publications: list[Publication] = []
@@ -144,6 +169,8 @@ class RedisBus:
         # Replication ids of all primaries of a cluster, as the last look found them.
         self._peers = ""
         self._unreachable: str | None = "not connected to Redis yet"
+        # Why a task here has died.
+        self._broken: str | None = None
         self._listener: BusListener | None = None
         self._closed = False
         self._batch_settled = asyncio.Event()
@@ -153,6 +180,9 @@ class RedisBus:
     async def start(self) -> None:
         """Begin to connect; returns at once, `state` tells when it has."""
         self._attend_task = asyncio.create_task(self._attend(), name="redis-topology")
+        self._beat_task = asyncio.create_task(self.registry.run(), name="redis-registry")
+        for task in (self._attend_task, self._beat_task):
+            task.add_done_callback(self._on_end)
 
     async def close(self) -> None:
         """Wait a little for what is under way, then let go of Redis."""
@@ -164,18 +194,21 @@ class RedisBus:
                     await self._batch_settled.wait()
         self._deliver()
         tasks = list(self._run_tasks.values())
-        if self._attend_task is not None:
-            tasks.append(self._attend_task)
+        tasks += [task for task in (self._attend_task, self._beat_task) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.signals.close()
+        if self._unreachable is None:
+            await self.registry.leave()
         await self._subscriptions.close()
         await self._link.close()
 
     @property
     def state(self) -> str | None:
         """What is wrong, as a sentence; None when messages flow both ways."""
+        if self._broken is not None:
+            return self._broken
         if self._unreachable is not None:
             return self._unreachable
         for courier in self._couriers.values():
@@ -214,6 +247,7 @@ class RedisBus:
         self._mirrors[room] = mirror = Mirror(room, kept.room_messages, kept.room_bytes)
         self._by_channel[place.channel] = mirror
         self._subscriptions.want(place.channel, place.partition)
+        self._looks.append((self._clock.monotonic() + self._options.times.position_s, mirror))
 
     def unsubscribe(self, room: str) -> None:
         mirror = self._mirrors.pop(room, None)
@@ -272,6 +306,7 @@ class RedisBus:
                     question.answer(_away())
                 if not mirror.epoch and not mirror.questions:
                     self._give(*mirror.abandon())
+        self._compare(now)
         for mirror in self._mirrors.values():
             if self._tail_bytes <= self._options.kept.process_bytes:
                 return
@@ -337,6 +372,16 @@ class RedisBus:
         self._topology_doubted.set()
 
     # Reading rooms.
+
+    def _compare(self, now: float) -> None:
+        """Read the rooms that are due: whoever is connected gets what was missed."""
+        while self._looks and self._looks[0][0] <= now:
+            _, mirror = self._looks.popleft()
+            if self._mirrors.get(mirror.room) is mirror:
+                self._looks.append((now + self._options.times.position_s, mirror))
+                if mirror.epoch:
+                    mirror.behind = True
+                    self._read(mirror)
 
     def _read(self, mirror: Mirror) -> None:
         if mirror.reading or self._closed:
@@ -530,7 +575,12 @@ class RedisBus:
     # Refusing.
 
     def _refusing(self, lane: Lane) -> bool:
-        if self._closed or self._withheld is not None or self._unreachable is not None:
+        if (
+            self._closed
+            or self._broken is not None
+            or self._withheld is not None
+            or self._unreachable is not None
+        ):
             return True
         courier = self._couriers.get((self._link.node(lane.partition), lane.number % _TRACKS))
         return courier is not None and courier.away is not None
@@ -569,7 +619,19 @@ class RedisBus:
             )
             name = f"redis-courier-{node}-{errand.track}"
             self._run_tasks[key] = asyncio.create_task(courier.run(), name=name)
+            self._run_tasks[key].add_done_callback(self._on_end)
         courier.add(errand)
+
+    def _on_gone(self, process: str) -> None:
+        self.gone(process)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """Notice a task that has died of a bug; none of them ever ends but by `close`."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        _log.critical("%s has died", task.get_name(), exc_info=error)
+        self._broken = f"{task.get_name()} has died ({type(error).__name__}); restart this process"
+        self._broke()
 
     async def _attend(self) -> None:
         """Connect, and look again whenever somebody doubts the topology."""

@@ -1,7 +1,7 @@
 """The subscriptions of this process: one subscriber per node, each channel with its node's."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from chatd.redis_link import Link, RedisUnreachable
 from chatd.redis_options import Times
@@ -10,10 +10,22 @@ from chatd.redis_subscriber import Ears, Subscriber
 
 
 class Subscriptions:
-    """Keeps every wanted channel subscribed where it is published."""
+    """Keeps every wanted channel subscribed where it is published.
 
-    def __init__(self, link: Link, *, process: str, times: Times, ears: Ears) -> None:
+    `ended` is called with the task of a subscriber when it is over.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        process: str,
+        times: Times,
+        ears: Ears,
+        ended: Callable[["asyncio.Task[None]"], None],
+    ) -> None:
         self._link = link
+        self._ended = ended
         self._process = process
         self._times = times
         self._ears = ears
@@ -62,6 +74,7 @@ class Subscriptions:
                 self._run_tasks[node] = asyncio.create_task(
                     subscriber.run(), name=f"redis-subscriber-{node}"
                 )
+                self._run_tasks[node].add_done_callback(self._ended)
         for channel, partition in self._wanted.items():
             self._place(channel, partition)
 

@@ -2,21 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 import uvloop
 
+from chatd.bus import Draft
 from chatd.errors import BUS_AWAY, BusAway, FactsRefused
 from chatd.redis_bus import RedisBus
 from chatd.redis_options import Durability, Kept, RedisOptions, Times
-from chatd.redis_script import WINDOW_S
+from chatd.redis_script import WINDOW_S, parcel_of, partitions, place_of, publish_command
 from chatd.wire import Since
+from tests.chatd.conftest import HandClock
 from tests.chatd.redis_server import RedisServer, wait_for
 from tests.chatd.station import Station, bodies, until
 from tests.chatd.tcp_proxy import TcpProxy
@@ -621,3 +624,74 @@ async def test_closing_settles_what_is_under_way_and_leaves_no_task(server: Redi
     assert station.is_refused(late)
     assert asyncio.all_tasks() == before
     assert int(server.info("clients")["connected_clients"]) == 1
+
+
+class _Broken(Station):
+    """A listener with a bug."""
+
+    def refused(self, drafts: Sequence[Draft], refusal: FactsRefused) -> None:
+        if drafts[0].body == "bug":
+            raise ZeroDivisionError
+        super().refused(drafts, refusal)
+
+
+async def test_a_task_that_dies_of_a_bug_is_told_and_ends_the_process(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    broke: list[bool] = []
+    options = RedisOptions(times=QUICK)
+    bus = RedisBus(
+        server.url, lapsed=lambda _: None, options=options, broke=lambda: broke.append(True)
+    )
+    station = _Broken(bus)
+    await bus.start()
+    try:
+        await until(lambda: bus.state is None, "a connection to Redis")
+        await station.join("lobby")
+        server.freeze()
+        bus.publish([station.draft("lobby", "under way")])
+        bus.publish([station.draft("lobby", "bug")])  # the courier refuses it, and dies of it
+        await until(lambda: broke, "the news")
+        assert "restart" in str(bus.state)
+        draft = station.draft("lobby", 2)
+        bus.publish([draft])
+        assert station.is_refused(draft)
+        assert "ZeroDivisionError" in caplog.text
+    finally:
+        server.thaw()
+        await bus.close()
+
+
+async def test_a_publication_nobody_heard_is_found_while_connected(
+    server: RedisServer, open_station: Opener
+) -> None:
+    clock = HandClock()
+    one = await open_station(server.url, clock=clock)
+    page = await one.join("lobby")
+    await one.say("lobby", "heard")
+    options = RedisOptions(times=QUICK)
+    place = place_of("lobby", partitions(options.prefix, False))
+    unheard = msgspec.structs.replace(place, channel=b"a channel nobody has subscribed to")
+    call = publish_command(
+        options=options,
+        partition=place.partition,
+        sharded=False,
+        process="somebody",
+        lane=0,
+        sequence=1,
+        known="",
+        fresh="000000000000",
+        peers="",
+        utc_s=time.time(),
+        parcels=[parcel_of(one.draft("lobby", "unheard", user="other"), unheard)],
+    )
+    server.ask(*call)
+    one.bus.sweep(clock.monotonic())
+    assert one.bodies("lobby") == ["heard"]
+    clock.advance(31)
+    one.bus.sweep(clock.monotonic())
+    await until(lambda: len(one.heard) == 2, "the message")
+    assert one.bodies("lobby") == ["heard", "unheard"]
+    assert [p.own for p in one.heard] == [True, False]
+    assert one.lapsed_rooms == []
+    assert page.offset == 0
