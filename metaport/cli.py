@@ -16,6 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,6 +115,11 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
     ):
         child = add(commands, name, command, ko, en)
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+        if name == "sfu":
+            child.add_argument(
+                "--process", type=int, default=0, metavar="N",
+                help=say("몇 번째 프로세스인지 (0부터)", "which of the processes, from 0"),
+            )  # fmt: skip
 
     token = add(commands, "token", _token, "접속 토큰을 발급합니다", "mint an access token")
     token.add_argument("--user", help=say("사용자 id", "user id"))
@@ -215,8 +221,12 @@ def _hub(arguments: argparse.Namespace) -> int:
 def _sfu(arguments: argparse.Namespace) -> int:
     config = _load(arguments)
     from metaport.media_process import run_sfu
+    from metaport.sfu_process import sfu_process
 
-    return serve("sfu", config, run_sfu, arguments.supervised, arguments.lang)
+    number: int = arguments.process
+    name = sfu_process(config, number).name
+    entry = partial(run_sfu, number=number)
+    return serve(name, config, entry, arguments.supervised, arguments.lang)
 
 
 def serve(
@@ -448,11 +458,7 @@ def _log_check(arguments: argparse.Namespace) -> int:
     from metaport import log_repair
 
     config = _load(arguments)
-    found = [
-        damage
-        for directory in (config.hub_log, config.sfu_log)
-        for damage in log_repair.find(directory)
-    ]
+    found = [damage for directory in config.logs for damage in log_repair.find(directory)]
     for damage in found:
         print(_told(damage, arguments.lang))
     if any(not damage.torn for damage in found):
@@ -471,7 +477,7 @@ def _log_repair(arguments: argparse.Namespace) -> int:
     from metaport.log_records import LogLocked
 
     config = _load(arguments)
-    for directory in (config.hub_log, config.sfu_log):
+    for directory in config.logs:
         if not directory.exists():
             continue
         try:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -39,18 +39,20 @@ from metaport.db.messages import SqlMessages
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
-from metaport.media import MediaRelay, Member, SfuAway, SfuLink
+from metaport.media import MediaRelay, Member, SfuLink
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
+from metaport.placements import LocalPlacements
+from metaport.sfu_process import sfu_processes
 from metaport.signers import Signers
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
 from metering.errors import LedgerUnavailable, PriceBookError
-from sfu.control import ControlClient, ControlError
+from sfu.control import ControlClient
 
 logger = logging.getLogger(__name__)
 
-HUB, SFU = "hub", "sfu"
+HUB = "hub"
 # A renewed certificate is taken up within a day, without a restart.
 RENEW_S = 86_400.0
 TRIM_S = 5.0
@@ -158,7 +160,10 @@ class HubProcess:
         self._lag = LoopLag(asyncio.get_running_loop())
         self._signers = Signers(config)
         self._tokens = self._signers.tokens
-        self._shipper = Shipper(ledger, {HUB: log.directory, SFU: config.sfu_log})
+        sfus = sfu_processes(config)
+        # Also of those that are not started any more.
+        sfu_logs = {*config.sfu_logs, *(sfu.log for sfu in sfus)}
+        self._shipper = Shipper(ledger, {HUB: log.directory, **{p.name: p for p in sfu_logs}})
         self._messages = messages
         self._writer = HistoryWriter(messages, log.directory, HUB)
         self._archive = HistoryArchive(messages, self._writer)
@@ -166,12 +171,8 @@ class HubProcess:
         self._book = cache(lambda: price_book(config))
         self._reports = LedgerReports(ledger, self._book, config.usage.zone)
         self._resources = MediaResources()
-        self._client = ControlClient(config.control_path)
-        self._link = SfuLink(self._client)
-        self._relay = MediaRelay(self._link, self._match, self._resources.end)
-        self._client.on_event = self._relay.on_event
-        self._client.on_connect = self._relay.on_connect
-        self._client.on_lost = self._relay.on_lost
+        self._links = [SfuLink(sfu.name, ControlClient(sfu.control_path)) for sfu in sfus]
+        self._relay = MediaRelay(LocalPlacements(time.monotonic), self._appear, self._resources.end)
         self._bus = self._restored_bus()
         self._journal = chat_journal.ChatJournal(self._usage)
         self._hub = Hub(
@@ -216,7 +217,8 @@ class HubProcess:
         )
         try:
             await site.start()
-            await self._client.start()
+            for link in self._links:
+                await self._relay.add(link)
             await self._signers.start()
             self._lag.start()
             async with background(
@@ -236,7 +238,7 @@ class HubProcess:
             await self._ship_the_rest()
         finally:
             self._lag.close()
-            await self._client.close()
+            await self._relay.close()
             await runner.cleanup()
             self._shipper.close()
             self._writer.close()
@@ -278,13 +280,10 @@ class HubProcess:
         at_ms = int(time.time() * 1000)
         self._journal.commit([MessagesRecovered(room, user, count, at_ms)])
 
-    def _match(self, members: Sequence[Member]) -> None:
-        """Make the WHIP and WHEP sessions those of the SFU; some began before this process did."""
-        self._resources.keep({member["participant"] for member in members})
-        for member in members:
-            if member["participant"] not in self._resources:
-                presence = self._hub.attach(member["room"], member["user"], member["name"])
-                self._resources.add(member["participant"], member["user"], presence)
+    def _appear(self, member: Member) -> None:
+        """Know a WHIP or WHEP session that began before this process did."""
+        presence = self._hub.attach(member["room"], member["user"], member["name"])
+        self._resources.add(member["participant"], member["user"], presence)
 
     def _services(self) -> Services:
         config = self._config
@@ -294,7 +293,7 @@ class HubProcess:
             started_at=self._started_at,
             trusted=config.http.trusted_proxies,
             tokens=self._tokens,
-            sfu=self._link,
+            sfu=self._relay,
             reports=self._reports,
             archive=self._archive,
             recovered=self._recovered,
@@ -322,8 +321,8 @@ class HubProcess:
 
     def _readiness(self) -> Readiness:
         degraded = {}
-        if not self._link.connected:
-            degraded["media"] = "no SFU is connected"
+        if away := self._relay.away():
+            degraded["media"] = f"away: {', '.join(away)}"
         if self._signers.failing is not None:
             degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:
@@ -337,34 +336,29 @@ class HubProcess:
         required = {} if self._usage.failing is None else {"log": self._usage.failing}
         return Readiness(required, degraded)
 
-    async def _sfu_stats(self) -> dict[str, Any] | None:
-        try:
-            return await self._link.request("stats")
-        except (SfuAway, ControlError):
-            return None
-
     async def _status(self) -> dict[str, Any]:
-        stats = await self._sfu_stats()
+        stats = await self._relay.stats()
+        answered = [each for each in stats.values() if each is not None]
         counters = self._hub.counters
         state = self._readiness()
         return {
             "connections": counters.connections,
             "rooms": counters.rooms,
             "messages": counters.messages_in,
-            "participants": 0 if stats is None else stats["participants"],
-            "media": stats is not None,
+            "participants": sum(each["participants"] for each in answered),
+            "media": len(answered) > 0,
             "failing": state.required,
             "degraded": state.degraded,
             "ledger_as_of": min(self._shipper.as_of_s.values(), default=None),
         }
 
     async def _metrics(self) -> tuple[bytes, str]:
-        stats = await self._sfu_stats()
+        stats = await self._relay.stats()
         as_of_s = min(self._shipper.as_of_s.values(), default=self._started_at)
         counters = self._hub.counters
         reading = Reading(
             chat={name: getattr(counters, name) for name in (*CHAT, *CHAT_BY)},
-            sfu=stats,
+            sfus=stats,
             gauges={
                 "loop_lag_seconds": ("Worst lateness of the hub's loop", self._lag.take_worst_s()),
                 "ledger_lag_seconds": ("Age of the ledger's figures", time.time() - as_of_s),

@@ -58,10 +58,14 @@ class Http:
 
 @dataclass(frozen=True)
 class Media:
-    """The UDP port of voice and video, and TCP of the same number unless that is `http.port`."""
+    """Voice and video: SFU processes, each on a UDP port of its own, the next one's is one more.
+
+    TCP of the same number is served too, unless that is `http.port`.
+    """
 
     host: str | None = field(default=None, metadata=_by(read.host))
     port: int = field(default=7882, metadata=_by(read.port))
+    processes: int = field(default=1, metadata=_by(read.whole(1, 64)))
     advertise: tuple[Endpoint, ...] = field(default=(), metadata=_by(read.list_of(read.endpoint)))
 
 
@@ -197,8 +201,18 @@ class Config:
         return self.data.dir / "log" / "sfu"
 
     @property
+    def logs(self) -> list[Path]:
+        """List the local logs of all processes, those of SFUs no longer configured included."""
+        return [self.hub_log, *self.sfu_logs]
+
+    @property
+    def sfu_logs(self) -> list[Path]:
+        """List the local logs of SFUs that are there, and that of the first one."""
+        return sorted({self.sfu_log, *self.sfu_log.parent.glob("sfu-*")})
+
+    @property
     def control_path(self) -> Path:
-        """Name the Unix socket on which hub and SFU talk."""
+        """Name the Unix socket on which the hubs and the first SFU process talk."""
         return self.data.dir / "run" / "sfu.sock"
 
     @property
@@ -433,6 +447,12 @@ def _contradictions(config: Config, values: Mapping[str, Any]) -> Iterator[Probl
         if config.http.tls == "files" and f"http.{name}" not in values:
             say = Say('http.tls = "files"에 필요합니다', 'is needed by http.tls = "files"')
             yield Problem(f"http.{name}", say)
+    if config.media.port + config.media.processes > 65_536:
+        say = Say(
+            f"media.processes({config.media.processes})만큼의 포트가 뒤에 없습니다",
+            f"leaves too few ports for media.processes ({config.media.processes})",
+        )
+        yield Problem("media.port", say)
     if config.chat.frame_bytes < config.chat.body_bytes + 1_024:
         yield Problem(
             "chat.frame_bytes",

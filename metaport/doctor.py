@@ -22,6 +22,7 @@ from metaport import __version__, preflight, supervise
 from metaport.config import Config, Problem, describe
 from metaport.language import Lang, Say
 from metaport.logs import SEOUL
+from metaport.sfu_process import sfu_processes
 
 Verdict = Literal["ok", "note", "bad"]
 
@@ -185,15 +186,20 @@ async def _running_hub(config: Config) -> Finding:
 
 
 async def _running_sfu(config: Config) -> Finding:
-    if await supervise.listens(config.control_path):
+    sfus = sfu_processes(config)
+    ports = [sfu.port for sfu in sfus if await supervise.listens(sfu.control_path)]
+    if not ports:
+        return _finding("note", "미디어", "sfu", "실행 중이 아닙니다", "not running")
+    listed = ", ".join(map(str, ports))
+    if len(ports) < len(sfus):
         return _finding(
-            "ok",
+            "bad",
             "미디어",
             "sfu",
-            f"실행 중, udp {config.media.port}",
-            f"running at udp {config.media.port}",
+            f"{len(sfus)}개 중 {len(ports)}개만 실행 중, udp {listed}",
+            f"only {len(ports)} of {len(sfus)} running at udp {listed}",
         )
-    return _finding("note", "미디어", "sfu", "실행 중이 아닙니다", "not running")
+    return _finding("ok", "미디어", "sfu", f"실행 중, udp {listed}", f"running at udp {listed}")
 
 
 def _port(config: Config, finding: Finding, problems: Iterator[Problem]) -> Iterator[Finding]:

@@ -9,33 +9,34 @@ from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.config import Config
 from metaport.log import Log
 from metaport.media_journal import MediaJournal
+from metaport.sfu_process import sfu_process
 from metaport.usage_log import UsageLog
 from sfu import fanout, rewrite
 from sfu.server import SfuServer
 
 logger = logging.getLogger(__name__)
 
-SFU = "sfu"
 
-
-async def run_sfu(config: Config, stop: asyncio.Event) -> None:
-    """Serve voice and video until `stop` is set, then drain.
+async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
+    """Serve voice and video as SFU process `number` until `stop` is set, then drain.
 
     Raises:
         OSError: the media port or the control socket cannot be bound.
         LogError: the local log cannot be opened.
     """
-    log = Log(config.sfu_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
-    usage = UsageLog(log, SFU, time.time)
+    own = sfu_process(config, number)
+    log = Log(own.log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
+    usage = UsageLog(log, own.name, time.time)
     server = SfuServer(
         config.media.host,
-        config.media.port,
-        [str(endpoint) for endpoint in config.media.advertise],
-        str(config.control_path),
+        own.port,
+        [str(endpoint) for endpoint in own.advertise],
+        str(own.control_path),
         MediaJournal(usage),
         # The hub has the port then.
-        media_tcp=config.media.port != config.http.port,
+        media_tcp=own.port != config.http.port,
     )
+    server.on_stop(stop.set)
     usage.settled_ms = server.conference.settled_ms
     if "python" in {fanout.TWIN, rewrite.TWIN}:
         logger.warning(
@@ -47,7 +48,7 @@ async def run_sfu(config: Config, stop: asyncio.Event) -> None:
         # What the start has made stays: no collection looks at it again (34-67 ms a full one).
         gc.freeze()
         async with background(sync=keep_synced(log), checkpoint=every(HEARTBEAT_S, usage.write)):
-            logger.info("media on UDP port %d", config.media.port)
+            logger.info("media on UDP port %d", server.media_port)
             await stop.wait()
             await server.drain(config.drain_s)
         usage.write()

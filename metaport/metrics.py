@@ -1,4 +1,4 @@
-"""Prometheus exposition of one hub process and its SFU (names: base units, `_total` counters)."""
+"""Prometheus exposition of one hub process and the SFUs (names: base units, `_total` counters)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Reading:
     """Figures of one scrape."""
 
     chat: Mapping[str, Any]
-    sfu: Mapping[str, Any] | None  # None: the SFU did not answer
+    sfus: Mapping[str, Mapping[str, Any] | None]  # by process; None: it did not answer
     gauges: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # name: (help, value)
     lag: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # metric: process: value
 
@@ -66,11 +66,7 @@ class ReadingCollector(Collector):
         """Yield the families of this reading."""
         reading = self._reading
         yield from _families("metaport_chat", reading.chat, CHAT, CHAT_BY)
-        yield GaugeMetricFamily(
-            "metaport_sfu_up", "Whether the SFU answers", value=float(reading.sfu is not None)
-        )
-        if reading.sfu is not None:
-            yield from _families("metaport_sfu", reading.sfu, SFU, SFU_BY)
+        yield from _sfu_families(reading.sfus)
         for name, (text, value) in reading.gauges.items():
             yield GaugeMetricFamily(f"metaport_{name}", text, value=value)
         for name, by_process in reading.lag.items():
@@ -95,6 +91,29 @@ def _families(
         counter = CounterMetricFamily(f"{prefix}_{name}", text, labels=[label])
         for value, count in figures.get(name, {}).items():
             counter.add_metric([str(value)], count)
+        yield counter
+
+
+def _sfu_families(sfus: Mapping[str, Mapping[str, Any] | None]) -> Iterable[Metric]:
+    """Yield the families of all SFU processes, each labelled with the process."""
+    up = GaugeMetricFamily("metaport_sfu_up", "Whether the SFU answers", labels=["sfu"])
+    for sfu, figures in sfus.items():
+        up.add_metric([sfu], float(figures is not None))
+    yield up
+    answered = {sfu: figures for sfu, figures in sfus.items() if figures is not None}
+    if not answered:
+        return
+    for name, (kind, text) in SFU.items():
+        family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+        metric = family(f"metaport_sfu_{name}", text, labels=["sfu"])
+        for sfu, figures in answered.items():
+            metric.add_metric([sfu], figures.get(name, 0))
+        yield metric
+    for name, (label, text) in SFU_BY.items():
+        counter = CounterMetricFamily(f"metaport_sfu_{name}", text, labels=["sfu", label])
+        for sfu, figures in answered.items():
+            for value, count in figures.get(name, {}).items():
+                counter.add_metric([sfu, str(value)], count)
         yield counter
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from metaport.config import Config, Problem
 from metaport.language import Say
+from metaport.sfu_process import sfu_process, sfu_processes
 
 # sun_path holds 104 bytes on macOS and 108 on Linux, the closing zero included.
 SOCKET_PATH_BYTES = 103
@@ -47,8 +48,9 @@ def data_problems(config: Config) -> Iterator[Problem]:
             Say(f"{where} – 쓸 수 없습니다: {reason.ko}", f"cannot write to {where}: {reason.en}"),
         )
         return
-    if len(os.fsencode(config.control_path)) > SOCKET_PATH_BYTES:
-        over = len(os.fsencode(config.control_path)) - SOCKET_PATH_BYTES
+    longest = sfu_processes(config)[-1].control_path
+    if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
+        over = len(os.fsencode(longest)) - SOCKET_PATH_BYTES
         yield Problem(
             "data.dir",
             Say(
@@ -80,14 +82,16 @@ def http_problems(config: Config) -> Iterator[Problem]:
 
 
 def media_problems(config: Config) -> Iterator[Problem]:
-    """Bind the media port for a moment, on IPv4 and on IPv6 where there is IPv6."""
-    try:
-        for family, address in _addresses(config.media.host, config.media.port, socket.SOCK_DGRAM):
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                _v6_only(probe)
-                probe.bind(address)
-    except OSError as error:
-        yield _refused(config, "media", error)
+    """Bind the media ports for a moment, on IPv4 and on IPv6 where there is IPv6."""
+    for sfu in sfu_processes(config):
+        try:
+            for family, address in _addresses(config.media.host, sfu.port, socket.SOCK_DGRAM):
+                with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                    _v6_only(probe)
+                    probe.bind(address)
+        except OSError as error:
+            yield _refused(config, "media", error, sfu.port)
+            return
 
 
 def price_problems(config: Config) -> Iterator[Problem]:
@@ -133,7 +137,10 @@ def blame(config: Config, process: str, error: OSError) -> Problem | None:
     """Name the key behind an error at a child's start; `None` when it is none of ours."""
     binding = error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
     if binding and error.filename is None:
-        return _refused(config, "http" if process == "hub" else "media", error)
+        if process == "hub":
+            return _refused(config, "http", error)
+        number = int(process.partition("-")[2] or 0)
+        return _refused(config, "media", error, sfu_process(config, number).port)
     if error.filename is not None and str(error.filename).startswith(str(config.data.dir)):
         why = reason_of(error)
         return Problem(
@@ -190,11 +197,13 @@ def _v6_only(probe: socket.socket) -> None:
         probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 
 
-def _refused(config: Config, section: str, error: OSError) -> Problem:
+def _refused(
+    config: Config, section: str, error: OSError, bound_port: int | None = None
+) -> Problem:
     """Make a sentence of an error of `bind` or of name resolution."""
     settings = config.http if section == "http" else config.media
     transport = "tcp" if section == "http" else "udp"
-    host, port = settings.host, settings.port
+    host, port = settings.host, bound_port or settings.port
     if isinstance(error, socket.gaierror):
         say = Say(f"{host} – 찾을 수 없는 이름입니다", f"cannot resolve {host}")
         return Problem(f"{section}.host", say)

@@ -1,11 +1,11 @@
-"""`metaport run`: the hub and the SFU as children, restarted when they die, drained at the end.
+"""`metaport run`: the hub and the SFUs as children, restarted when they die, drained at the end.
 
 1. `preflight.problems` finds what would fail, before anything is started.
 2. The token key and the local certificate are made where they are missing.
 3. All children start at once; when each of them answers, the first admin is made where there is
    none, and the banner is printed.
 4. A child that dies comes back after a delay that doubles from 0.1 s to 5 s.
-5. SIGTERM or SIGINT drains the children, the SFU first so that the hub still ships its last
+5. SIGTERM or SIGINT drains the children, the SFUs first so that the hub still ships their last
    figures; what is left after `drain_s` is killed. A second signal kills at once.
 
 **No child outlives its supervisor**: each holds the reading end of a pipe (its standard input)
@@ -26,11 +26,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from metaport import __version__, admin, logs, preflight, secret_files
 from metaport.config import Config, Problem
 from metaport.language import Lang, Say
+from metaport.sfu_process import sfu_processes
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +62,8 @@ class _Running:
 
     def __init__(self, child: Child) -> None:
         self.child = child
+        # `sfu` of the second SFU process, `sfu-1`: those of a kind stop together.
+        self.kind = child.name.partition("-")[0]
         self.process: asyncio.subprocess.Process | None = None  # None between two lives
         self.delay_s = FIRST_DELAY_S
         self.served = False  # it has answered once, so its configuration is good
@@ -128,7 +133,10 @@ class Supervisor:
             lived_s = time.monotonic() - began
             if lived_s >= SETTLED_S:
                 running.delay_s = FIRST_DELAY_S
-            logger.error(
+            # Somebody let it drain and end, to be started anew: nothing went wrong.
+            asked = code == DONE and running.served
+            logger.log(
+                logging.INFO if asked else logging.ERROR,
                 "%s ended (%s) after %.1f s; starting it again in %.1f s",
                 name, _how(code), lived_s, running.delay_s,
             )  # fmt: skip
@@ -163,9 +171,10 @@ class Supervisor:
         self._on_ready(time.monotonic() - began)
 
     async def _drain(self) -> None:
-        """Stop the children, the last one first, within the time promised."""
+        """Stop the children, the last kind first, within the time promised."""
         deadline = time.monotonic() + self._drain_s + KILL_GRACE_S
-        share_s = self._drain_s / (len(self._running) + 1)
+        kinds = len({running.kind for running in self._running})
+        share_s = self._drain_s / (kinds + 1)
         gone_task = asyncio.create_task(self._drain_in_turn(share_s), name="drain")
         kill_task = asyncio.create_task(self._kill.wait(), name="kill")
         await asyncio.wait(
@@ -182,11 +191,18 @@ class Supervisor:
         await asyncio.gather(*(_ended(running) for running in self._running))
 
     async def _drain_in_turn(self, share_s: float) -> None:
-        for running in reversed(self._running):
-            _signal(running, signal.SIGTERM)
+        for _, kind in groupby(reversed(self._running), key=lambda running: running.kind):
+            together = list(kind)
+            for running in together:
+                _signal(running, signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_ended(running), share_s)
+                await asyncio.wait_for(_all_ended(together), share_s)
         await asyncio.gather(*(_ended(running) for running in self._running))
+
+
+async def _all_ended(together: Sequence[_Running]) -> None:
+    for running in together:
+        await _ended(running)
 
 
 async def _ended(running: _Running) -> None:
@@ -285,14 +301,21 @@ def _asked_to_stop(supervisor: Supervisor, number: signal.Signals, drain_s: floa
 
 
 def children(config: Config, config_file: Path | None, lang: Lang) -> list[Child]:
-    """Describe the hub and the SFU of this installation."""
+    """Describe the hub and the SFUs of this installation."""
     common = ["--supervised", "--lang", lang]
     if config_file is not None:
         common += ["--config", str(config_file.absolute())]
     python = [sys.executable, "-m", "metaport"]
     return [
         Child("hub", [*python, "hub", *common], lambda: answers(config)),
-        Child("sfu", [*python, "sfu", *common], lambda: listens(config.control_path)),
+        *(
+            Child(
+                sfu.name,
+                [*python, "sfu", *(["--process", str(sfu.number)] if sfu.number else []), *common],
+                partial(listens, sfu.control_path),
+            )
+            for sfu in sfu_processes(config)
+        ),
     ]
 
 

@@ -39,6 +39,8 @@ CHECKPOINTS_AT_ONCE = 100
 SESSION_GRACE_S = 15.0
 LINK_GRACE_S = 20.0
 TRANSPORT_GRACE_S = 15.0
+# Connecting to another SFU takes a second; what was handed over is kept until the client says so.
+HAND_OVER_S = 10.0
 # One core forwards voice for about as many; more would only make everybody stutter.
 PARTICIPANTS_LIMIT = 2000
 
@@ -130,7 +132,7 @@ class Conference:
             participant, "media.participant", {"event": "left", **participant.as_map()}
         )
         if participant.role != "chat":
-            self._tell(
+            self.tell(
                 participant.link,
                 {
                     "event": "ended",
@@ -148,6 +150,17 @@ class Conference:
     def grant_grace(self, participant: Participant, seconds: float) -> None:
         """Let a participant nobody speaks for stay a while, media flowing."""
         participant.grace_until = self.clock() + seconds
+
+    def hand_over(self, participant: Participant) -> None:
+        """Let another SFU go on with a participant; media flows here until it is released."""
+        self.usage.hand_over(participant.stay, self._moment())
+        self.usage.commit()
+        self.grant_grace(participant, HAND_OVER_S)
+
+    def take_back(self, participant: Participant) -> None:
+        """Go on with a participant whom another SFU did not take."""
+        if participant.stay.handed_over:
+            self.usage.take_back(participant.stay, self._moment())
 
     # Connections
 
@@ -246,7 +259,7 @@ class Conference:
     def push(self, participant: Participant, frame: Map) -> None:
         """Send a frame to the participant's chat session, if one speaks for them."""
         if participant.session is not None:
-            self._tell(
+            self.tell(
                 participant.link, {"event": "frame", "session": participant.session, "frame": frame}
             )
 
@@ -306,7 +319,8 @@ class Conference:
         for other in participant.room.others(participant):
             self.push(other, frame)
 
-    def _tell(self, link: Link | None, event: Map) -> None:
+    def tell(self, link: Link | None, event: Map) -> None:
+        """Send an event to a hub with the next `drain_events`."""
         if link is not None:
             self._events.append((link, event))
             self.wake()
@@ -320,6 +334,8 @@ class Conference:
         self.transports.handle_timeout(now)
         for participant in list(self.participants.values()):
             self._look_after(participant, moment)
+        if self.draining:
+            self._end_left_behind()
         for room in self.rooms.values():
             self._tell_speakers(room)
         self._checkpoint(moment)
@@ -374,7 +390,31 @@ class Conference:
         for participant in list(self.participants.values()):
             self.leave(participant, "draining")
 
+    def end_room(self, name: str) -> None:
+        """End everybody's participation in a room, telling them to come back."""
+        room = self.rooms.get(name)
+        for participant in list(room.members.values()) if room is not None else ():
+            self.leave(participant, "draining")
+
+    def _end_left_behind(self) -> None:
+        """End WHIP and WHEP sessions in rooms whose chat participants have moved elsewhere.
+
+        They cannot be moved: their client comes back by itself, and finds the room's new place.
+        """
+        for room in list(self.rooms.values()):
+            if all(member.role != "chat" for member in room.members.values()):
+                self.end_room(room.name)
+
     # Figures
+
+    def load(self) -> Map:
+        """Return what decides where the next room is placed."""
+        return {
+            "participants": len(self.participants),
+            "rooms": list(self.rooms),
+            "packets": self.tally.packets_in + self.tally.packets_out,
+            "draining": self.draining,
+        }
 
     def counters(self) -> Map:
         """Return the counters and gauges of this process; names as in the metrics."""

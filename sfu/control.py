@@ -9,8 +9,8 @@ A message is a 4-byte big-endian length and a MessagePack map:
 Requests of one connection are answered in their order. **Losing the connection loses no media**:
 people keep talking, and their chat sessions get a grace period to be claimed again (`sessions`).
 
-Operations: frame, session_closed, whip, whep, patch, delete, sessions, stats.
-Events: frame {session, frame}, ended {participant, room, user}.
+Operations: frame, session_closed, whip, whep, patch, delete, sessions, stats, load, hand_over,
+end_room, drain, admit. Events: frame {session, frame}, ended {participant, room, user}, draining.
 """
 
 import asyncio
@@ -300,6 +300,11 @@ class ControlClient:
         with contextlib.suppress(asyncio.CancelledError):
             await self._connect_task
         self._connect_task = None
+
+    def abort(self) -> None:
+        """End the present connection at once; another one is made."""
+        if self._connection is not None and self._connection.transport is not None:
+            self._connection.transport.abort()
 
     async def request(self, request: Map) -> Map:
         """Send one operation (`op` and its fields) and return the `ok` part of the reply.

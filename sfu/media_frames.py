@@ -66,7 +66,11 @@ class Restart(Frame, tag="media.restart"):
     """Ask for an offer with new ICE credentials."""
 
 
-AnyFrame = Join | Leave | Publish | Answer | Mute | Subscribe | Restart
+class Release(Frame, tag="media.release"):
+    """Give up the place that was handed over to another SFU: the new one carries."""
+
+
+AnyFrame = Join | Leave | Publish | Answer | Mute | Subscribe | Restart | Release
 
 
 class Operation(msgspec.Struct, tag_field="op"):
@@ -133,7 +137,48 @@ class Stats(Operation, tag="stats"):
     """Ask for counters."""
 
 
-AnyOperation = RelayFrame | SessionClosed | Sessions | Whip | Whep | Patch | Delete | Stats
+class Load(Operation, tag="load"):
+    """Ask how much there is to do here, and in which rooms."""
+
+
+class HandOver(Operation, tag="hand_over"):
+    """Stop metering the seconds of a chat participant: another SFU goes on with them."""
+
+    session: str
+    room: str
+
+
+class EndRoom(Operation, tag="end_room"):
+    """End everybody's participation in a room that cannot be moved."""
+
+    room: str
+
+
+class Drain(Operation, tag="drain"):
+    """Admit nobody any more; with `stop`, end the process once everybody has moved."""
+
+    stop: bool = False
+
+
+class Admit(Operation, tag="admit"):
+    """Admit people again after `drain`."""
+
+
+AnyOperation = (
+    RelayFrame
+    | SessionClosed
+    | Sessions
+    | Whip
+    | Whep
+    | Patch
+    | Delete
+    | Stats
+    | Load
+    | HandOver
+    | EndRoom
+    | Drain
+    | Admit
+)
 
 _FRAMES = {struct.__struct_config__.tag for struct in get_args(AnyFrame)}
 _OPERATIONS = {struct.__struct_config__.tag for struct in get_args(AnyOperation)}

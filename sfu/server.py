@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 FOLLOW_S = 10.0
 # How soon refused facts are offered again while draining.
 RETRY_S = 0.1
+# Of the time a stop may take: what hubs have to move people to another SFU.
+MOVING_SHARE = 0.6
+MOVED_S = 0.05
 
 
 def _wall_ms() -> int:
@@ -159,10 +162,13 @@ class SfuServer:
             self._advertise_addresses()
 
     async def drain(self, timeout_s: float) -> None:
-        """End everybody's participation, commit the last facts, close everything.
+        """Let the hubs move everybody, end who is left, commit the last facts, close everything.
 
         Facts that the port refuses are offered again until `timeout_s` is over.
         """
+        self._signaling.begin_drain()
+        self._flush()
+        await self._moved(self._clock() + timeout_s * MOVING_SHARE)
         self.conference.drain()
         self._flush()
         deadline = self._clock() + timeout_s
@@ -183,6 +189,12 @@ class SfuServer:
         self._tcp.close()
         self._udp.close()
 
+    async def _moved(self, deadline: float) -> None:
+        """Wait until everybody has moved, or nobody is there who could move them."""
+        participants, links = self.conference.participants, self._signaling.links
+        while participants and links and self._clock() < deadline:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(MOVED_S)
+
     def counters(self) -> Map:
         """Return the process-wide counters and gauges for metrics."""
         return self.conference.counters()
@@ -196,6 +208,10 @@ class SfuServer:
     def link_lost(self, link: Link) -> None:
         """Note that a hub's connection ended."""
         self._signaling.link_lost(link)
+
+    def on_stop(self, call: Callable[[], None]) -> None:
+        """Have `call` called when a hub or an operator asks the process to end."""
+        self._signaling.stop = call
 
     def _wake(self) -> None:
         if self._flush_handle is None:

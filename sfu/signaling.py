@@ -4,20 +4,28 @@
 others are to hear of it waits in `Conference.drain_events`, so that a reply leaves first.
 """
 
+from collections.abc import Callable
+
 from sfu import sdp
 from sfu.conference import LINK_GRACE_S, SESSION_GRACE_S, Conference
 from sfu.control import Link, Map
 from sfu.errors import Refused, SdpError
 from sfu.media_frames import (
+    Admit,
     Answer,
     AnyFrame,
     Delete,
+    Drain,
+    EndRoom,
+    HandOver,
     Join,
     Leave,
+    Load,
     Mute,
     Patch,
     Publish,
     RelayFrame,
+    Release,
     Restart,
     SessionClosed,
     Sessions,
@@ -43,10 +51,16 @@ class Signaling:
         self.conference = conference
         # Who speaks for whom: chat session -> room -> participant.
         self._sessions: dict[str, dict[str, Participant]] = {}
+        # The hubs that have asked anything and are still connected.
+        self.links: list[Link] = []
+        # Called when a hub or an operator asks this process to end once it is drained.
+        self.stop: Callable[[], None] = _go_on
 
     def receive_request(self, link: Link, request: Map) -> Map:
         """Answer one control request. Raises Refused."""
         operation = read_operation(request)
+        if link not in self.links:
+            self.links.append(link)
         match operation:
             case RelayFrame():
                 return self._receive_frame(link, operation)
@@ -65,9 +79,32 @@ class Signaling:
                 return {}
             case Stats():
                 return {**self.conference.counters(), "details": self.conference.details()}
+            case Load():
+                return self.conference.load()
+            case HandOver():
+                return self._hand_over(operation)
+            case EndRoom():
+                self.conference.end_room(operation.room)
+                return {}
+            case Drain():
+                self.begin_drain()
+                if operation.stop:
+                    self.stop()
+                return {"participants": len(self.conference.participants)}
+            case Admit():
+                self.conference.draining = False
+                return {}
+
+    def begin_drain(self) -> None:
+        """Admit nobody any more, and have the hubs move those who are here."""
+        self.conference.draining = True
+        for link in self.links:
+            self.conference.tell(link, {"event": "draining"})
 
     def link_lost(self, link: Link) -> None:
         """Give everybody whom `link` spoke for a grace period; their media goes on."""
+        if link in self.links:
+            self.links.remove(link)
         for participant in self.conference.participants.values():
             if participant.link is link:
                 participant.link = None
@@ -91,6 +128,8 @@ class Signaling:
         """
         living = set(sessions)
         for participant in self.conference.participants.values():
+            if participant.stay.handed_over:
+                continue
             if participant.role == "chat" and participant.session in living:
                 # Also from another link: it is the lost one, whose end was not read yet.
                 self._bind(participant, participant.session, link)
@@ -112,7 +151,7 @@ class Signaling:
             "participants": [
                 {"room": participant.room.name, **participant.as_map()}
                 for participant in self.conference.participants.values()
-                if participant.role != "chat"
+                if participant.role != "chat" and participant.link is link
             ],
         }
 
@@ -141,7 +180,7 @@ class Signaling:
         match frame:
             case Join():
                 reply = self._join(link, request, frame)
-            case Leave():
+            case Leave() | Release():
                 reply = self._leave(request)
             case _:
                 reply = self._change(self._speaker(request), request, frame)
@@ -168,6 +207,7 @@ class Signaling:
         participant = self._sessions.get(request.session, {}).get(request.room)
         if participant is None or participant.id not in self.conference.participants:
             participant = self._resumed(request, frame) or self._entered(link, request)
+        self.conference.take_back(participant)
         self._bind(participant, request.session, link)
         room = participant.room
         return {
@@ -208,6 +248,13 @@ class Signaling:
         if participant is not None:
             self.conference.leave(participant)
         return {}
+
+    def _hand_over(self, request: HandOver) -> Map:
+        participant = self._sessions.get(request.session, {}).get(request.room)
+        if participant is None or participant.id not in self.conference.participants:
+            return {"participant": None}
+        self.conference.hand_over(participant)
+        return {"participant": participant.id}
 
     def _publish(self, participant: Participant, frame: Publish) -> Map:
         description = _parse(frame.sdp)
@@ -353,7 +400,12 @@ _REPLIES: dict[type[AnyFrame], str] = {
     Mute: "media.muted",
     Subscribe: "media.subscribed",
     Restart: "media.restarted",
+    Release: "media.released",
 }
+
+
+def _go_on() -> None:
+    """Leave it to the operator when this process ends."""
 
 
 def _parse(text: str) -> Description:

@@ -39,6 +39,7 @@ class Stay:
 
     __slots__ = (
         "egress_bytes",
+        "handed_over",
         "ingress_bytes",
         "participant",
         "pixels",
@@ -62,6 +63,8 @@ class Stay:
         # Totals already told as `MediaBytes`.
         self.ingress_bytes = 0
         self.egress_bytes = 0
+        # Another SFU meters their seconds; bytes that still pass here count on.
+        self.handed_over = False
 
 
 class Usage:
@@ -124,6 +127,17 @@ class Usage:
         self.checkpoint(stay, ingress_bytes, egress_bytes, moment)
         del self._stays[stay.participant]
 
+    def hand_over(self, stay: Stay, moment: Moment) -> None:
+        """End the seconds counted here: another SFU counts on, and none may count twice."""
+        self._forget_unseen(stay, moment.now)
+        self._end_interval(stay, moment.now)
+        stay.handed_over = True
+
+    def take_back(self, stay: Stay, moment: Moment) -> None:
+        """Count their seconds again; those in between were another SFU's or nobody's."""
+        self._end_interval(stay, moment.now)
+        stay.handed_over = False
+
     def commit(self) -> bool:
         """Hand over what is pending, all or nothing; `False` when the port refused."""
         if not self._pending:
@@ -148,11 +162,12 @@ class Usage:
         if length_ms <= 0:
             return
         end_ms = stay.since_ms + length_ms
-        self._pending.append(
-            ParticipantInterval(
-                stay.room, stay.user, stay.participant, stay.pixels, stay.since_ms, end_ms
+        if not stay.handed_over:
+            self._pending.append(
+                ParticipantInterval(
+                    stay.room, stay.user, stay.participant, stay.pixels, stay.since_ms, end_ms
+                )
             )
-        )
         # Not `now`: what rounding leaves over belongs to the next interval.
         stay.since_s += length_ms / 1000
         stay.since_ms = end_ms

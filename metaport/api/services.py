@@ -16,10 +16,10 @@ from metering.report import Report
 
 
 class Sfu(Protocol):
-    """The SFU as the API sees it: one request, one answer."""
+    """All SFUs as the API sees them: one request, one answer."""
 
-    async def request(self, op: str, **fields: Any) -> dict[str, Any]:
-        """Ask the SFU; raises `sfu.control.ControlError` or `metaport.media.SfuAway`."""
+    async def request_http(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Ask the SFU that a request is for; raises `ControlError`, `metaport.media.SfuAway`."""
 
 
 class Recovered(Protocol):

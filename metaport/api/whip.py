@@ -37,7 +37,7 @@ RESOURCES = web.AppKey("resources", MediaResources)
 async def ask(services: Services, op: str, **fields: Any) -> dict[str, Any]:
     """Ask the SFU and turn its refusals into problems."""
     try:
-        return await services.sfu.request(op, **fields)
+        return await services.sfu.request_http(op, **fields)
     except ControlError as refusal:
         if refusal.retry_after_ms is not None:
             # Full, draining, or a bug of ours: the same request may be served later.

@@ -23,7 +23,7 @@ class Sfu:
     def __init__(self):
         self.refusal = None
 
-    async def request(self, op, **fields):
+    async def request_http(self, op, **fields):
         if self.refusal is not None:
             raise self.refusal
         return {"participant": "p-1", "sdp": "v=0\r\n", "etag": "e"}

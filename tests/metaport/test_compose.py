@@ -199,7 +199,7 @@ async def test_metrics_are_served(hub):
     async with hub.get("/metrics") as answer:
         text = await answer.text()
     assert "metaport_chat_connections 0.0" in text
-    assert "metaport_sfu_up 0.0" in text
+    assert 'metaport_sfu_up{sfu="sfu"} 0.0' in text
 
 
 async def test_openapi_describes_every_rest_path(hub):

@@ -179,6 +179,10 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
             "redis.url: *** is not a redis://, rediss://, unix:// URL",
         ),
         (
+            "[media]\nport = 65535\nprocesses = 2",
+            "media.port: leaves too few ports for media.processes (2)",
+        ),
+        (
             "[chat]\nframe_bytes = 16384",
             "chat.frame_bytes: must exceed chat.body_bytes by at least 1024",
         ),

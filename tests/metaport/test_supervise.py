@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -112,6 +113,29 @@ async def test_children_start_together_and_stop_last_first(stage: Stage) -> None
         assert await run_task == 0
     assert stage.stopped() == ["sfu", "hub"]
     assert not any(alive(pid) for pid in pids)
+
+
+async def test_children_of_a_kind_stop_together(stage: Stage) -> None:
+    """One after the other, each would have moved its people to the next to end."""
+    names = ("hub", "sfu", "sfu-1")
+    children = [stage.child("hub"), stage.child("sfu"), stage.child("sfu-1", STUBBORN)]
+    async with supervised(*children, drain_s=1.0) as (supervisor, run_task):
+        await until(lambda: all(stage.pids(name) for name in names))
+        supervisor.stop()
+        await until(lambda: "sfu" in stage.stopped())
+        supervisor.stop()
+        await run_task
+
+
+async def test_a_child_that_was_asked_to_end_is_started_again_without_a_complaint(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with supervised(stage.child("hub"), stage.child("sfu")):
+            os.kill(stage.pids("sfu")[0], signal.SIGTERM)
+            await until(lambda: len(stage.pids("sfu")) == 2)
+    told = [r for r in caplog.records if "ended (exit code 0)" in r.getMessage()]
+    assert [r.levelname for r in told] == ["INFO"]
 
 
 async def test_a_killed_child_comes_back_and_the_other_notices_nothing(
