@@ -147,6 +147,28 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
         help=say("이전 비밀로 서명한 토큰을 모두 무효로", "void all tokens of former secrets"),
     )
 
+    revoke = add(
+        others, "revoke", _token_revoke,
+        "토큰을 취소합니다: 하나 또는 사용자의 모든 토큰",
+        "take tokens back: one, or all of a user's",
+    )  # fmt: skip
+    meant = revoke.add_mutually_exclusive_group(required=True)
+    # Not `--user` of the command above, which would be taken for it.
+    meant.add_argument(
+        "--user", dest="revoked_user", metavar="ID",
+        help=say("모든 곳에서 로그아웃할 사용자", "user to sign out everywhere"),
+    )  # fmt: skip
+    meant.add_argument("--id", metavar="JTI", help=say("토큰 id (jti)", "id of the token (jti)"))
+    meant.add_argument(
+        "--token", metavar="JWT",
+        help=say("토큰 자체, -는 표준 입력에서", "the token itself; - reads it from input"),
+    )  # fmt: skip
+    revoke.add_argument(
+        "--before", metavar="TIME",
+        help=say("이 시각(ISO 8601) 전에 발급된 토큰만, 없으면 지금",
+                 "only tokens issued before this time (ISO 8601); now without it"),
+    )  # fmt: skip
+
     usage = group("usage", "사용량", "usage")
     report = add(usage, "report", _report, "월 사용량과 금액", "usage and cost of a month")
     report.add_argument("--month", required=True, metavar="YYYY-MM", help=say("월", "month"))
@@ -364,6 +386,15 @@ def _token_rotate(arguments: argparse.Namespace) -> int:
         ).to(arguments.lang)
     )
     return DONE
+
+
+def _token_revoke(arguments: argparse.Namespace) -> int:
+    from metaport.revocation_command import Named, revoke
+
+    # A token in an argument can be read by everybody on this machine.
+    token = sys.stdin.read().strip() if arguments.token == "-" else arguments.token
+    named = Named(arguments.revoked_user, arguments.id, token, arguments.before)
+    return asyncio.run(revoke(_load(arguments), arguments.lang, named))
 
 
 def _report(arguments: argparse.Namespace) -> int:

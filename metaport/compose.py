@@ -25,6 +25,7 @@ from chatd.limits import Limits, TokenBucket
 from chatd.room_name import is_room_name
 from chatd.server import ChatServer
 from chatd.session import Identity
+from chatd.signals import LocalSignals
 from metaport import admin, chat_journal, tls
 from metaport.api.access import client_address
 from metaport.api.app import build_app
@@ -36,19 +37,23 @@ from metaport.db.engine import connect
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.ledger import SqlLedger
 from metaport.db.messages import SqlMessages
+from metaport.db.revocations import SqlRevocations
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
-from metaport.media import MediaRelay, Member, SfuLink
+from metaport.media import MediaRelay, Member, SfuAway, SfuLink
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
 from metaport.placements import LocalPlacements
+from metaport.revocation import Revocations
+from metaport.revocation_file import RevocationFile
+from metaport.revocation_watch import RevocationWatch
 from metaport.sfu_process import sfu_processes
 from metaport.signers import Signers
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
 from metering.errors import LedgerUnavailable, PriceBookError
-from sfu.control import ControlClient
+from sfu.control import ControlClient, ControlError
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +163,8 @@ class HubProcess:
         self._started_at = time.time()
         self._usage = UsageLog(log, HUB, time.time)
         self._lag = LoopLag(asyncio.get_running_loop())
-        self._signers = Signers(config)
+        self._revocations = Revocations()
+        self._signers = Signers(config, revoked=self._is_revoked)
         self._tokens = self._signers.tokens
         sfus = sfu_processes(config)
         # Also of those that are not started any more.
@@ -171,6 +177,8 @@ class HubProcess:
         self._book = cache(lambda: price_book(config))
         self._reports = LedgerReports(ledger, self._book, config.usage.zone)
         self._resources = MediaResources()
+        # Sessions of revoked tokens on their way out; each leaves the set by itself.
+        self._endings: set[asyncio.Task[None] | None] = set()
         self._links = [SfuLink(sfu.name, ControlClient(sfu.control_path)) for sfu in sfus]
         self._relay = MediaRelay(LocalPlacements(time.monotonic), self._appear, self._resources.end)
         self._bus = self._restored_bus()
@@ -184,6 +192,14 @@ class HubProcess:
             limits=chat_limits(config),
         )
         self._usage.settled_ms = self._hub.settled_ms
+        self._watch = RevocationWatch(
+            self._revocations,
+            SqlRevocations(ledger.engine),
+            RevocationFile(config.data.dir / "revocations.jsonl"),
+            LocalSignals(),
+            enforce=self._sign_out,
+        )
+        self._watch.recall()
         # A whole office behind one address comes back within seconds of a restart.
         self._handshakes = AddressLimit(200, 2_000)
         self._chat = ChatServer(self._hub, origins=config.http.origins, admit=self._admit)
@@ -229,6 +245,7 @@ class HubProcess:
                 checkpoint=every(HEARTBEAT_S, self._usage.write),
                 trim=every(TRIM_S, self._trim),
                 follow_signers=self._signers.run(),
+                follow_revocations=self._watch.run(),
                 renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
@@ -276,6 +293,29 @@ class HubProcess:
         except (DatabaseError, LogError, OSError) as error:
             logger.warning("messages stay in the local log until the next start: %s", error)
 
+    def _is_revoked(self, claims: Claims) -> bool:
+        return self._revocations.covers(claims.user, claims.token_id, claims.issued_at)
+
+    def _sign_out(self) -> None:
+        """Close whoever is here by a token that is void now: connections, WHIP and WHEP."""
+        void = self._revocations.covers
+        closed = self._hub.sign_out(
+            lambda identity: void(identity.user_id, identity.token_id, identity.issued_at)
+        )
+        sessions = self._resources.made_by(void)
+        for participant in sessions:
+            self._resources.end(participant)
+            self._endings.add(asyncio.create_task(self._end_media(participant), name="end media"))
+        logger.info("tokens revoked: %d connections, %d sessions end", closed, len(sessions))
+
+    async def _end_media(self, participant: str) -> None:
+        try:
+            await self._relay.request_http("delete", participant=participant)
+        except (SfuAway, ControlError) as error:
+            logger.warning("a media session of a revoked token may go on: %s", error)
+        finally:
+            self._endings.discard(asyncio.current_task())
+
     def _recovered(self, room: str, user: str, count: int) -> None:
         at_ms = int(time.time() * 1000)
         self._journal.commit([MessagesRecovered(room, user, count, at_ms)])
@@ -283,7 +323,8 @@ class HubProcess:
     def _appear(self, member: Member) -> None:
         """Know a WHIP or WHEP session that began before this process did."""
         presence = self._hub.attach(member["room"], member["user"], member["name"])
-        self._resources.add(member["participant"], member["user"], presence)
+        # Its token is not known any more: what is revoked from now on ends it.
+        self._resources.add(member["participant"], member["user"], presence, time.time())
 
     def _services(self) -> Services:
         config = self._config
@@ -298,6 +339,7 @@ class HubProcess:
             archive=self._archive,
             recovered=self._recovered,
             resources=self._resources,
+            revoke=self._watch.revoke,
             chat=self._chat.handle,
             attach=self._hub.attach,
             enter=enter,
@@ -323,6 +365,8 @@ class HubProcess:
         degraded = {}
         if away := self._relay.away():
             degraded["media"] = f"away: {', '.join(away)}"
+        if self._watch.failing is not None:
+            degraded["revocation"] = self._watch.failing
         if self._signers.failing is not None:
             degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:

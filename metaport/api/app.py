@@ -3,7 +3,18 @@
 from aiohttp import web
 
 from metaport import tls
-from metaport.api import accounts, headers, health, history, openapi, pages, problems, usage, whip
+from metaport.api import (
+    accounts,
+    headers,
+    health,
+    history,
+    openapi,
+    pages,
+    problems,
+    revocation,
+    usage,
+    whip,
+)
 from metaport.api.bodies import respond
 from metaport.api.services import SERVICES, Services
 
@@ -37,6 +48,7 @@ def build_app(services: Services) -> web.Application:
             web.post("/api/v1/auth/guest", accounts.guest),
             web.post("/api/v1/auth/refresh", accounts.refresh),
             web.post("/api/v1/auth/login", accounts.login),
+            web.post("/api/v1/auth/revoke", revocation.revoke),
             web.get("/api/v1/rooms/{room}/messages", history.messages),
             web.get("/api/v1/usage/report", usage.report),
             web.get("/api/v1/usage/visit", usage.visit),

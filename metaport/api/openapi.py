@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from metaport import __version__
-from metaport.api import accounts, history
+from metaport.api import accounts, history, revocation
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -28,6 +28,8 @@ OPERATIONS = (
               accounts.RefreshRequest, accounts.Session),
     Operation("post", "/api/v1/auth/login", "관리자 로그인 / Sign the admin in",
               accounts.LoginRequest, accounts.Session),
+    Operation("post", "/api/v1/auth/revoke", "토큰 취소, 모든 곳에서 로그아웃 / Revoke tokens",
+              revocation.RevokeRequest, revocation.Revoked, roles=("operator", "admin")),
     Operation("get", "/api/v1/config", "페이지 설정 / What a page must know"),
     Operation("get", "/api/v1/status", "운영 현황 / Live figures", roles=("operator", "admin")),
     Operation("get", "/api/v1/rooms/{room}/messages", "지난 대화 / Messages of a room",

@@ -1,6 +1,6 @@
 """The WHIP and WHEP sessions of a hub process: whose they are, and where they are present."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,8 @@ class Resource:
 
     user: str
     presence: Presence
+    token_id: str | None
+    issued_at: float
 
 
 class MediaResources:
@@ -32,9 +34,24 @@ class MediaResources:
     def __contains__(self, participant: str) -> bool:
         return participant in self._live
 
-    def add(self, participant: str, user: str, presence: Presence) -> None:
-        """Remember a session that was just created."""
-        self._live[participant] = Resource(user, presence)
+    def add(
+        self,
+        participant: str,
+        user: str,
+        presence: Presence,
+        issued_at: float,
+        token_id: str | None = None,
+    ) -> None:
+        """Remember a session, and by which token it was made."""
+        self._live[participant] = Resource(user, presence, token_id, issued_at)
+
+    def made_by(self, void: Callable[[str, str | None, float], bool]) -> list[str]:
+        """Return the sessions whose user, token id and issue make their token `void`."""
+        return [
+            participant
+            for participant, resource in self._live.items()
+            if void(resource.user, resource.token_id, resource.issued_at)
+        ]
 
     def owned(self, participant: str, claims: Claims) -> Resource:
         """Return a session of this user (or any, for an operator).

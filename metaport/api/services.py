@@ -11,6 +11,7 @@ from chatd.grants import Rights
 from metaport.api.access import Networks
 from metaport.api.resources import MediaResources, Presence
 from metaport.config import Config
+from metaport.revocation import Revocation
 from metaport.tokens import Claims, Tokens
 from metering.report import Report
 
@@ -61,6 +62,8 @@ class Services:
     archive: Archive
     recovered: Recovered
     resources: MediaResources
+    revoke: Callable[[Revocation], Awaitable[bool]]
+    """Take tokens back; False while not all hubs can be told."""
     chat: Callable[[web.Request], Awaitable[web.StreamResponse]]
     attach: Callable[[str, str, str], Presence]
     enter: Callable[[Claims, str, Rights], str]

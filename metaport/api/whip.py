@@ -103,7 +103,9 @@ async def _create(
         **fields,
     )
     presence = services.attach(room, claims.user, claims.name)
-    request.app[RESOURCES].add(answer["participant"], claims.user, presence)
+    request.app[RESOURCES].add(
+        answer["participant"], claims.user, presence, claims.issued_at, claims.token_id
+    )
     return _created(kind, answer)
 
 
