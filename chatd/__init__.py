@@ -7,6 +7,8 @@ The path of a message:
    makes messages of them.
 2. `session.Session.receive_message` decodes (`wire.Codec.decode`) and judges: hello, rates,
    body, room grant. What it refuses is a row of `errors.REFUSALS`.
+   Who may come into a room, `door.Door` says, by the token's `grants` and by what a `room_book`
+   lays down about it; `membership.Membership` brings people in and out, asked or not.
 3. `hub.Hub` checks membership (`rooms.Room`) and gathers the drafts of this loop iteration.
    `membership.Membership` lets people in and out of rooms, `refusals.Refusals` tells the refused.
 4. `hub.Hub.flush`, once per iteration: `bus.Bus.publish` gives each draft its offset, the batch

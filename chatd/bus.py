@@ -32,7 +32,10 @@ class Clock(Protocol):
 
 
 class Draft(msgspec.Struct, gc=False):
-    """A message on its way to its place; `sender` is the listener's and comes back untouched."""
+    """A message on its way to its place; `sender` is the listener's and comes back untouched.
+
+    `ephemeral` says that the room's messages need not be kept once everybody has gone.
+    """
 
     room: str
     user: str
@@ -41,6 +44,7 @@ class Draft(msgspec.Struct, gc=False):
     key: str | None
     sender: object
     request_id: int
+    ephemeral: bool = False
 
 
 class Publication(msgspec.Struct, gc=False):
@@ -54,6 +58,7 @@ class Publication(msgspec.Struct, gc=False):
     message: Message
     packed: bytes
     own: bool = True
+    ephemeral: bool = False
 
 
 class Receipt(msgspec.Struct, gc=False):
@@ -164,7 +169,7 @@ class _Place(NamedTuple):
 class _Head:
     """A room as the bus knows it."""
 
-    __slots__ = ("epoch", "history", "keys", "offset", "stored_offset", "touched_at")
+    __slots__ = ("ephemeral", "epoch", "history", "keys", "offset", "stored_offset", "touched_at")
 
     def __init__(self, epoch: str, offset: int, now: float) -> None:
         self.epoch = epoch
@@ -172,6 +177,8 @@ class _Head:
         # Behind `offset` only while a batch is being stored.
         self.stored_offset = offset
         self.touched_at = now
+        # As the last message said; then all of it goes `hot_s` after everybody.
+        self.ephemeral = False
         self.history: History | None = None
         # By user and key, oldest first.
         self.keys: OrderedDict[tuple[str, str], _Place] | None = None
@@ -247,7 +254,7 @@ class LocalBus:
             # before this, a restart takes it from there.
             for publication in publications if stored else ():
                 message = publication.message
-                self._keep(message.room, message.offset, publication.packed)
+                self._keep(message.room, message.offset, publication.packed, publication.ephemeral)
 
     def read(self, room: str, since: Since | None, history: int, answer: Answer) -> None:
         head = self._heads.get(room)
@@ -267,7 +274,10 @@ class LocalBus:
             # Without a message nobody holds an offset that could be contradicted.
             if idle and head.offset == 0:
                 del self._heads[room]
-            elif head.keys is not None or head.offset == 0:
+                continue
+            if idle and head.ephemeral:
+                self._begin_anew(room, head, now)
+            if head.keys is not None or head.offset == 0 or head.ephemeral:
                 self._sweepable[room] = None
         self._shrink(now)
 
@@ -301,6 +311,14 @@ class LocalBus:
         self._listener.opened(RoomOpened(room, head.epoch))
         return head
 
+    def _begin_anew(self, room: str, head: _Head, now: float) -> None:
+        """Forget what was said; the log is told, or a restart would bring it back."""
+        assert self._listener is not None, "listen() comes first"
+        if head.history is not None:
+            self._history_bytes -= head.history.size_bytes
+        self._heads[room] = _Head(self._new_epoch(), 0, now)
+        self._listener.opened(RoomOpened(room, self._heads[room].epoch))
+
     def _order(self, drafts: Sequence[Draft]) -> tuple[list[Publication], list[Receipt]]:
         now, at_ms = self._clock.monotonic(), int(self._clock.time() * 1000)
         publications: list[Publication] = []
@@ -326,8 +344,11 @@ class LocalBus:
             if publication.key is not None and head.keys is not None:
                 head.keys.pop((message.from_, publication.key), None)
 
-    def _keep(self, room: str, offset: int, packed: bytes) -> None:
+    def _keep(self, room: str, offset: int, packed: bytes, ephemeral: bool) -> None:
         head = self._heads[room]
+        head.ephemeral = ephemeral
+        if ephemeral:
+            self._sweepable[room] = None
         if head.history is None:
             head.history = History(self._retention.room_messages, self._retention.room_bytes)
         before = head.history.size_bytes
@@ -357,7 +378,7 @@ class LocalBus:
         message = Message(
             fact.room, fact.offset, fact.id, fact.user, fact.name, fact.at_ms, fact.body
         )
-        self._keep(fact.room, fact.offset, MSGPACK.encode(message))
+        self._keep(fact.room, fact.offset, MSGPACK.encode(message), fact.ephemeral)
         if fact.key is not None and age_s < self._retention.key_s:
             place = _Place(fact.offset, fact.id, fact.at_ms, now - age_s)
             _remember_key(head, fact.user, fact.key, place)
@@ -379,7 +400,8 @@ def _publication(head: _Head, draft: Draft, at_ms: int) -> Publication:
     message = Message(
         draft.room, head.offset, message_id, draft.user, draft.name, at_ms, draft.body
     )
-    return Publication(head.epoch, draft.key, message, MSGPACK.encode(message))
+    packed = MSGPACK.encode(message)
+    return Publication(head.epoch, draft.key, message, packed, ephemeral=draft.ephemeral)
 
 
 def _remember_key(head: _Head, user: str, key: str, place: _Place) -> None:

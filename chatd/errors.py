@@ -94,6 +94,10 @@ TOKEN_REFUSED = Refusal(
 )
 HISTORY_AWAY = Refusal(113, "history_away", "Older messages cannot be read now; try again later.")
 BUS_AWAY = Refusal(114, "bus_away", "Messages cannot be passed on now; try again after the delay.")
+ROOM_FULL = Refusal(115, "room_full", "The room has no free place; try again later.")
+NOT_INVITED = Refusal(116, "not_invited", "The room is for invited people only.")
+NO_GUESTS = Refusal(117, "no_guests", "Guests may not enter this room; sign in first.")
+ROOMS_AWAY = Refusal(118, "rooms_away", "It is not known now who may enter; try again later.")
 BAD_FRAME = Refusal(
     150, "bad_frame", "The bytes are not a frame of this subprotocol.", BAD_FRAME_CLOSE
 )
@@ -138,6 +142,10 @@ REFUSALS = (
     TOKEN_REFUSED,
     HISTORY_AWAY,
     BUS_AWAY,
+    ROOM_FULL,
+    NOT_INVITED,
+    NO_GUESTS,
+    ROOMS_AWAY,
     BAD_FRAME,
     HELLO_EXPECTED,
     HELLO_LATE,

@@ -14,7 +14,8 @@ class MessageAccepted(
     """A message was given its place in a room.
 
     `at_ms` is UTC; `delivered` is the number of connections whose live `message` frame is
-    written right after the commit, the sender's own included.
+    written right after the commit, the sender's own included. What is `ephemeral` is kept for
+    recovery only.
     """
 
     room: str
@@ -27,6 +28,7 @@ class MessageAccepted(
     body: Any
     key: str | None = None
     delivered: int = 0
+    ephemeral: bool = False
 
 
 class RoomOpened(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="room"):

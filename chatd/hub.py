@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from chatd.archive import Archive
@@ -17,6 +18,7 @@ from chatd.bus import Bus, Clock, Draft, Publication, Receipt
 from chatd.client import Client
 from chatd.counters import Counters
 from chatd.delivery import Delivery
+from chatd.door import Door, check_seat
 from chatd.errors import (
     BUS_AWAY,
     FORBIDDEN,
@@ -33,14 +35,17 @@ from chatd.errors import (
 )
 from chatd.exchange import Exchange
 from chatd.facts import Fact, Facts, MessageAccepted, MessagesDelivered, RoomOpened
+from chatd.grants import Grants, Rights
 from chatd.limits import Limits
 from chatd.media import Media
 from chatd.membership import Attendance, Membership
 from chatd.outbox import Outbox, Pipe
 from chatd.owed import OwedFacts
 from chatd.paging import Pager
+from chatd.people import People
 from chatd.refusals import Refusals
 from chatd.retelling import Retelling
+from chatd.room_book import MemoryRoomBook, RoomBook, RoomsAway
 from chatd.rooms import Room, Rooms
 from chatd.session import Authenticator, Identity, Session, too_fast
 from chatd.states import StateBoards
@@ -94,6 +99,8 @@ class Hub:
         defer: Callable[[Callable[[], None]], object] | None = None,
         later: Callable[[float, Callable[[], None]], object] | None = None,
         new_session: Callable[[], str] = _random_session,
+        book: RoomBook | None = None,
+        guest_rooms: Grants = None,
     ) -> None:
         self.limits = limits or Limits()
         # Set when everyone is sent away: who goes first is then no news to who goes next.
@@ -106,6 +113,9 @@ class Hub:
         self._defer = defer or _call_soon
         self._new_session = new_session
         self._clients: dict[str, Client] = {}
+        self._people = People()
+        self._book = book or MemoryRoomBook()
+        self._door = Door(self._book, guest_rooms)
         self._timesheet = Timesheet()
         self._drafts: list[Draft] = []
         self._owed = OwedFacts(facts, clock, self.counters)
@@ -132,6 +142,7 @@ class Hub:
             retelling=self._retelling,
             limits=self.limits,
             draining=lambda: self.draining,
+            door=self._door,
         )
         self._exchange = Exchange(media, self._delivery, self._refusals, self.limits.media_pending)
         self._flush_deferred = False
@@ -147,6 +158,7 @@ class Hub:
             MediaFrame: self._exchange.carry,
         }
         bus.listen(self)
+        self._book.listen(self._room_changed)
 
     # What a shell calls.
 
@@ -204,6 +216,7 @@ class Hub:
             client.relay.end()
         if self._clients.pop(client.session, None) is not None:
             self.counters.connections -= 1
+            self._people.went(client)
             self._owe(self._timesheet.closed(client.identity.user_id, *self._moment()))
 
     def tick(self) -> None:
@@ -255,6 +268,30 @@ class Hub:
         for client in gone:
             self._refusals.tell(client, Refused(TOKEN_REVOKED))
         return len(gone)
+
+    def admit(self, identity: Identity, room: str, right: Rights, *, attends: bool = False) -> None:
+        """Let somebody use a room without a chat connection; who `attends` needs a place in it.
+
+        Raises:
+            Refused: what the door or a full room says.
+        """
+        settings = self._door.admit(identity, room, right)
+        place = self._rooms.get(room)
+        if attends and place is not None:
+            check_seat(settings, identity.user_id, place.roster)
+
+    def subscribe(self, user_id: str, room: str) -> None:
+        """Bring the connections a user has now into `room`, where they may be in it.
+
+        What is to hold for later ones too is laid down in the token or in the room's settings.
+        """
+        for client in self._people.of(user_id):
+            self._membership.subscribe(client, room)
+
+    def unsubscribe(self, user_id: str, room: str) -> None:
+        """Take the connections a user has now out of `room`."""
+        for client in self._people.of(user_id):
+            self._membership.expel(client, room, "unsubscribed")
 
     def attach(self, room: str, user_id: str, name: str) -> Attendance:
         """Count somebody without a chat connection as present in `room`."""
@@ -341,6 +378,7 @@ class Hub:
     def _welcome(self, client: Client, hello: Hello) -> None:
         identity = client.identity
         self._clients[client.session] = client
+        self._people.came(client)
         self.counters.connections += 1
         self.counters.connections_total += 1
         self._owe(self._timesheet.opened(identity.user_id, *self._moment()))
@@ -355,15 +393,43 @@ class Hub:
                 identity.expires_in(self.clock.time()),
             ),
         )
+        self._subscribe(client)
+
+    def _subscribe(self, client: Client) -> None:
+        """Bring a connection into the rooms it is in without asking."""
+        identity = client.identity
+        rooms = list(identity.subscriptions)
+        with suppress(RoomsAway):
+            rooms += self._book.subscriptions(identity.user_id)
+        for room in rooms:
+            self._membership.subscribe(client, room)
+
+    def _room_changed(self, room: str) -> None:
+        self._membership.changed(room)
+        with suppress(RoomsAway):
+            settings = self._book.settings(room)
+            if settings is not None and settings.subscribed:
+                for user in settings.users:
+                    self.subscribe(user, room)
 
     def _send(self, client: Client, send: Send) -> None:
-        if send.room not in client.rooms:
+        room = client.rooms.get(send.room)
+        if room is None:
             raise Refused(NOT_JOINED, id=send.id)
         if client.read_only and send.room in client.read_only:
             raise Refused(FORBIDDEN, "The token does not grant sending here.", id=send.id)
         identity = client.identity
         self._drafts.append(
-            Draft(send.room, identity.user_id, identity.name, send.body, send.key, client, send.id)
+            Draft(
+                send.room,
+                identity.user_id,
+                identity.name,
+                send.body,
+                send.key,
+                client,
+                send.id,
+                room.ephemeral,
+            )
         )
         self._schedule()
 
@@ -387,9 +453,10 @@ class Hub:
             self._delivery.reply(client, Stated(state.id, state.room))
 
     def _refresh(self, client: Client, refresh: Refresh) -> None:
-        # Rooms already joined stay joined: a grant is looked at when a room is entered.
         expires_in = client.identity.expires_in(self.clock.time())
         self._delivery.reply(client, Refreshed(refresh.id, expires_in))
+        self._membership.review(client)
+        self._subscribe(client)
 
     def _announce(self, room: Room[Client], presence: Presence) -> None:
         if not self.draining:
@@ -415,6 +482,7 @@ class Hub:
 
     def _accepted(self, publication: Publication, delivered: int) -> MessageAccepted:
         message = publication.message
+        room = self._rooms.get(message.room)
         return MessageAccepted(
             message.room,
             publication.epoch,
@@ -426,6 +494,8 @@ class Hub:
             message.body,
             publication.key,
             delivered,
+            # A bus between processes does not carry it.
+            publication.ephemeral or (room is not None and room.ephemeral),
         )
 
     def _deliver(self, publications: Sequence[Publication]) -> None:

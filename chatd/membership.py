@@ -1,21 +1,31 @@
 """Who is in which room: joining, leaving, and being there without a chat connection."""
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
 from chatd.bus import Bus, Page
 from chatd.client import Client
 from chatd.delivery import Delivery
-from chatd.errors import BAD_REQUEST, NOT_JOINED, TOO_MANY_ROOMS, Refused
+from chatd.door import Door, check_seat
+from chatd.errors import BAD_REQUEST, NOT_JOINED, ROOMS_AWAY, TOO_MANY_ROOMS, Refused
 from chatd.grants import Rights
 from chatd.limits import Limits
 from chatd.recovery import settle
 from chatd.refusals import Refusals
 from chatd.retelling import Retelling
+from chatd.room_book import RoomSettings
+from chatd.room_name import is_room_name
 from chatd.rooms import Room, Rooms
 from chatd.states import StateBoards
 from chatd.wire import Join, Joined, Leave, Left
+
+_log = logging.getLogger("chatd.membership")
+
+# The `id` of a join that no client asked for; clients' own are not negative.
+_UNASKED = -1
 
 
 class Attendance:
@@ -50,6 +60,7 @@ class Membership:
         retelling: Retelling,
         limits: Limits,
         draining: Callable[[], bool],
+        door: Door,
     ) -> None:
         self._bus = bus
         self._rooms = rooms
@@ -59,19 +70,40 @@ class Membership:
         self._retelling = retelling
         self._limits = limits
         self._draining = draining
+        self._door = door
 
     def join(self, client: Client, join: Join) -> None:
         """Make `client` a member, once the bus has answered.
 
         Raises:
-            Refused: BAD_REQUEST, a join is under way; TOO_MANY_ROOMS.
+            Refused: BAD_REQUEST, a join is under way; TOO_MANY_ROOMS; ROOM_FULL; what the door
+                refuses.
         """
+        try:
+            self._begin(client, join)
+        except Refused as refused:
+            refused.id = join.id
+            raise
+
+    def subscribe(self, client: Client, room: str) -> None:
+        """Make `client` a member without being asked; harmless where it is one, or must not be."""
+        known = room in client.rooms or room in client.joining
+        if not known and is_room_name(room):
+            try:
+                self._begin(client, Join(_UNASKED, room))
+            except Refused as refused:
+                _log.debug("%s is not subscribed to %s: %s", client.session, room, refused)
+
+    def _begin(self, client: Client, join: Join) -> None:
         if join.room in client.joining:
-            raise Refused(BAD_REQUEST, "a join of this room is under way", id=join.id)
+            raise Refused(BAD_REQUEST, "a join of this room is under way")
         known = len(client.rooms) + len(client.joining)
         if join.room not in client.rooms and known >= client.state.limits.rooms:
-            raise Refused(TOO_MANY_ROOMS, id=join.id)
+            raise Refused(TOO_MANY_ROOMS)
+        settings = self._door.admit(client.identity, join.room)
+        self._check_seat(client, settings)
         room = self._rooms.open(join.room)
+        room.ephemeral = not settings.persistent
         room.prepare(client)
         client.joining[join.room] = room
         history = min(join.history, self._limits.history)
@@ -81,20 +113,27 @@ class Membership:
 
     def _admit(self, client: Client, join: Join, room: Room[Client], page: Page | Refused) -> None:
         if client.joining.pop(join.room, None) is not room:
-            self._refusals.tell(client, Refused(NOT_JOINED, "left meanwhile", id=join.id))
+            if join.id != _UNASKED:
+                refused = Refused(NOT_JOINED, "left meanwhile", id=join.id)
+                self._refusals.tell(client, refused)
             return
         if isinstance(page, Refused):
             self._turn_away(client, join, room, page)
+            return
+        try:
+            # Others may have come while the bus was asked.
+            self._check_seat(client, self._door.settings(join.room))
+        except Refused as refused:
+            self._turn_away(client, join, room, refused)
             return
         held = room.admit(client, client.codec, client.outbox)
         page = settle(page, held, join.since, min(join.history, self._limits.history))
         room.unwatch(client)
         if join.room not in client.rooms:
             client.rooms[join.room] = room
-            if not client.identity.may(Rights.SEND, join.room):
-                client.read_only.add(join.room)
             user, name = client.identity.user_id, client.identity.name
             self._rooms.enter(room, user, name)
+        self._note_rights(client, join.room)
         if join.presence:
             room.watch(client, client.codec, client.outbox)
         self._states.look_away(room, client)
@@ -105,18 +144,31 @@ class Membership:
         if client.rooms.pop(join.room, None) is not None:
             self._depart(room, client.identity.user_id)
         self._rooms.close_if_empty(room)
-        refused.id = join.id
-        self._refusals.tell(client, refused)
+        if join.id != _UNASKED:
+            refused.id = join.id
+            self._refusals.tell(client, refused)
+
+    def _check_seat(self, client: Client, settings: RoomSettings) -> None:
+        """Raise ROOM_FULL for one user more than fit in."""
+        room = self._rooms.get(settings.room)
+        if room is not None:
+            check_seat(settings, client.identity.user_id, room.roster)
+
+    def _note_rights(self, client: Client, room: str) -> None:
+        if client.identity.may(Rights.SEND, room):
+            client.read_only.discard(room)
+        else:
+            client.read_only.add(room)
 
     def _tell_joined(self, client: Client, join: Join, room: Room[Client], page: Page) -> None:
         joined = client.codec.frame(
             Joined(
-                join.id,
                 join.room,
                 page.epoch,
                 page.offset,
                 page.recovered,
                 [msgspec.Raw(entry.payload(client.codec)) for entry in page.entries],
+                None if join.id == _UNASKED else join.id,
                 room.roster.members() if join.presence else None,
                 room.roster.count if join.presence else None,
                 self._states.look(room, client) if join.state else None,
@@ -128,19 +180,53 @@ class Membership:
 
     def leave(self, client: Client, leave: Leave) -> None:
         """End a membership; harmless where there is none."""
-        joining = client.joining.pop(leave.room, None)
+        self._end(client, leave.room)
+        self._delivery.reply(client, Left(leave.room, leave.id))
+
+    def expel(self, client: Client, room: str, reason: str) -> None:
+        """End a membership from this side; harmless where there is none."""
+        if room in client.rooms or room in client.joining:
+            self._end(client, room)
+            self._delivery.reply(client, Left(room, reason=reason))
+
+    def review(self, client: Client) -> None:
+        """Look again at every room of a connection whose grants have changed."""
+        for room in (*client.rooms, *client.joining):
+            self._judge(client, room)
+
+    def changed(self, room: str) -> None:
+        """Look again at everybody in a room about which something else is laid down now."""
+        place = self._rooms.get(room)
+        if place is None:
+            return
+        for client in place.members():
+            self._judge(client, room)
+        with suppress(Refused):
+            place.ephemeral = not self._door.settings(room).persistent
+
+    def _judge(self, client: Client, room: str) -> None:
+        try:
+            self._door.admit(client.identity, room)
+        except Refused as refused:
+            # Who is in stays in while nothing is known.
+            if refused.refusal is not ROOMS_AWAY:
+                self.expel(client, room, refused.refusal.reason)
+        else:
+            self._note_rights(client, room)
+
+    def _end(self, client: Client, name: str) -> None:
+        joining = client.joining.pop(name, None)
         if joining is not None:
             joining.dismiss(client)
-        room = client.rooms.pop(leave.room, None)
-        client.read_only.discard(leave.room)
+        room = client.rooms.pop(name, None)
+        client.read_only.discard(name)
         if room is not None:
             self._exit(client, room)
         elif joining is not None:
             self._rooms.close_if_empty(joining)
-        if client.relay is not None and leave.room in client.relay.rooms:
-            client.relay.rooms.discard(leave.room)
-            client.relay.submit(None, {"t": "media.leave", "room": leave.room})
-        self._delivery.reply(client, Left(leave.id, leave.room))
+        if client.relay is not None and name in client.relay.rooms:
+            client.relay.rooms.discard(name)
+            client.relay.submit(None, {"t": "media.leave", "room": name})
 
     def leave_all(self, client: Client) -> None:
         """End every membership of a connection that is gone."""

@@ -16,13 +16,15 @@ Member = TypeVar("Member")
 class Room(Generic[Member]):
     """The members of one room in this process."""
 
-    __slots__ = ("_joining", "_live", "_watchers", "board", "guests", "name", "roster")
+    __slots__ = ("_joining", "_live", "_watchers", "board", "ephemeral", "guests", "name", "roster")
 
     def __init__(self, name: str, max_named: int) -> None:
         self.name = name
         self.roster = Roster(max_named)
         # Present without a chat connection (WHIP, WHEP).
         self.guests = 0
+        # Whether its past ends when everybody has gone.
+        self.ephemeral = False
         # None until somebody shows a value or looks at them.
         self.board: Board[Member] | None = None
         self._live: tuple[dict[Member, Outbox], ...] = tuple({} for _ in CODECS)
@@ -39,6 +41,10 @@ class Room(Generic[Member]):
     def listeners(self) -> int:
         """Connections a live message is written for now."""
         return sum(map(len, self._live))
+
+    def members(self) -> list[Member]:
+        """Return the connections that are in, or about to be."""
+        return [*self._joining, *(member for live in self._live for member in live)]
 
     def is_live(self, member: Member) -> bool:
         """Say whether `member` gets live messages."""

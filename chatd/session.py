@@ -49,6 +49,8 @@ from chatd.wire import (
     State,
 )
 
+# Given to those who enter under a name of their choice.
+GUEST_ROLE = "guest"
 _STATE_KIND = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 
 
@@ -67,6 +69,11 @@ class Identity(NamedTuple):
     subscriptions: tuple[str, ...] = ()
     token_id: str | None = None
     issued_at: float = 0.0
+
+    @property
+    def guest(self) -> bool:
+        """Whether it is somebody without an account."""
+        return GUEST_ROLE in self.roles
 
     def rights(self, room: str) -> Rights:
         """Return what the token grants in `room`."""

@@ -168,14 +168,17 @@ class Welcome(_FromServer, frozen=True):
 
 
 class Joined(_FromServer, frozen=True):
-    """The answer to `join`; `messages` are whole `message` frames, already encoded."""
+    """The answer to `join`, or, without `id`, a room one is in without asking.
 
-    id: int
+    `messages` are whole `message` frames, already encoded.
+    """
+
     room: str
     epoch: str
     offset: int
     recovered: bool
     messages: list[msgspec.Raw]
+    id: int | None = None
     members: list[Person] | None = None
     count: int | None = None
     states: list[UserState] | None = None
@@ -192,10 +195,11 @@ class Sent(_FromServer, frozen=True):
 
 
 class Left(_FromServer, frozen=True):
-    """The answer to `leave`."""
+    """The answer to `leave`, or, without `id`, the end of a membership and its `reason`."""
 
-    id: int
     room: str
+    id: int | None = None
+    reason: str | None = None
 
 
 class Past(_FromServer, frozen=True, tag="history"):

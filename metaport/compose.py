@@ -19,7 +19,7 @@ from aiohttp import web
 from chatd import errors as chat
 from chatd.bus import LocalBus
 from chatd.facts import MessagesRecovered
-from chatd.grants import Rights
+from chatd.grants import Rights, to
 from chatd.hub import Hub
 from chatd.limits import Limits, TokenBucket
 from chatd.room_name import is_room_name
@@ -121,6 +121,7 @@ def chat_limits(config: Config) -> Limits:
     """Turn the configuration of text, whose keys have the limits' names, into the hub's limits."""
     named = {key.name: getattr(config.chat, key.name) for key in fields(config.chat)}
     named.pop("guests")
+    named.pop("guest_rooms")
     limits = Limits(**named)
     return limits.lifted() if config.bench else limits
 
@@ -190,6 +191,7 @@ class HubProcess:
             media=self._relay,
             archive=self._archive,
             limits=chat_limits(config),
+            guest_rooms=to(*config.chat.guest_rooms),
         )
         self._usage.settled_ms = self._hub.settled_ms
         self._watch = RevocationWatch(
@@ -342,7 +344,7 @@ class HubProcess:
             revoke=self._watch.revoke,
             chat=self._chat.handle,
             attach=self._hub.attach,
-            enter=enter,
+            enter=self._enter,
             check_admin=lambda user, password: admin.check(config.secrets_dir, user, password),
             wait_for_guest=self._unless_bench(self._guests.wait_s),
             wait_for_media=self._unless_bench(self._sessions.wait_s),
@@ -352,6 +354,13 @@ class HubProcess:
             status=self._status,
             metrics=self._metrics,
         )
+
+    def _enter(self, claims: Claims, raw: str, right: Rights, *, attends: bool = False) -> str:
+        room = unicodedata.normalize("NFC", raw)
+        if not is_room_name(room):
+            raise chat.Refused(chat.BAD_ROOM)
+        self._hub.admit(identity_of(claims), room, right, attends=attends)
+        return room
 
     def _admit(self, request: web.Request) -> float:
         """Return the seconds after which this address may shake hands, 0.0 for now."""
@@ -414,18 +423,3 @@ class HubProcess:
             },
         )
         return expose(reading)
-
-
-def enter(claims: Claims, raw: str, right: Rights) -> str:
-    """Return the name of a room in which a token grants `right`.
-
-    Raises:
-        ValueError: it is not a room name.
-        PermissionError: the token does not grant it.
-    """
-    room = unicodedata.normalize("NFC", raw)
-    if not is_room_name(room):
-        raise ValueError(room)
-    if not identity_of(claims).may(right, room):
-        raise PermissionError(room)
-    return room

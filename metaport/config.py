@@ -81,6 +81,9 @@ class Chat:
     """Text: who may come in, and what one connection may ask for (see `chatd.limits.Limits`)."""
 
     guests: bool = field(default=True, metadata=_by(read.flag))
+    guest_rooms: tuple[str, ...] = field(
+        default=("**",), metadata=_by(read.list_of(read.room_pattern))
+    )
     body_bytes: int = field(default=16_384, metadata=_by(read.whole(64, 1_048_576)))
     frame_bytes: int = field(default=131_072, metadata=_by(read.whole(1_024, 16_777_216)))
     send_per_s: float = field(default=20.0, metadata=_by(read.real(0.01, 1_000_000)))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from chatd.grants import is_pattern
 from metaport.language import Say
 
 Reader = Callable[[object], Any]
@@ -154,6 +155,16 @@ def origin(value: object) -> str:
             "is not a web origin (e.g. https://space.example.kr)",
         )
     return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def room_pattern(value: object) -> str:
+    """Read a pattern of room names, as `chatd.grants` reads it in a token."""
+    written = text(value)
+    if not is_pattern(written):
+        raise WrongValueError(
+            "방 이름 무늬가 아닙니다 (예: plaza/*)", "is no pattern of rooms (e.g. plaza/*)"
+        )
+    return written
 
 
 def path(value: object) -> Path:

@@ -1,7 +1,8 @@
 """Every message from the hub's local log into the database, and back as pages.
 
 1. `HistoryWriter.write` follows the log of the accepting hub from its own checkpoint and
-2. upserts messages and checkpoint in one transaction; a crash anywhere repeats, never loses.
+2. upserts messages, those of ephemeral rooms left out, and checkpoint in one transaction; a crash
+   anywhere repeats, never loses.
 3. `HistoryArchive` answers `chatd.archive.Archive` from the database, once the writer has stored
    what was in the log when it was asked.
 
@@ -142,7 +143,8 @@ class HistoryWriter:
                 if not facts:
                     raise
                 break  # what stands before it comes first, and the next call meets it again
-            facts += filter(None, (message_of(record) for _, record in records))
+            found = filter(None, (message_of(record) for _, record in records))
+            facts += (fact for fact in found if not fact.ephemeral)
             more = len(records) == RECORDS_AT_A_TIME
             await asyncio.sleep(0)  # cancelled: nothing is stored, and the follower is closed
         position = follower.position

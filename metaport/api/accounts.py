@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
+from chatd.session import GUEST_ROLE
 from metaport.api.access import client_address, refusal, throttle
 from metaport.api.bodies import read_json, respond
 from metaport.api.problems import Problem
@@ -87,7 +88,7 @@ async def guest(request: web.Request) -> web.Response:
     throttle(services.wait_for_guest(client_address(request, services.trusted)))
     name = display_name((await read_json(request, GuestRequest)).name)
     user = f"guest-{secrets.token_hex(8)}"
-    return respond(open_session(services, user, name, frozenset({"visitor"})))
+    return respond(open_session(services, user, name, frozenset({"visitor", GUEST_ROLE})))
 
 
 async def refresh(request: web.Request) -> web.Response:

@@ -9,12 +9,12 @@ import msgspec
 from aiohttp import web
 
 from chatd.archive import ArchiveAway, Stretch
-from chatd.errors import FactsRefused
+from chatd.errors import FactsRefused, Refused
 from chatd.grants import Rights
 from chatd.wire import MAX_EXACT_INT, Message, Since
 from metaport.api.access import require
 from metaport.api.bodies import respond
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, of_room
 from metaport.api.services import SERVICES, Services
 from metaport.tokens import Claims
 
@@ -84,10 +84,8 @@ def _page(room: str, found: Stretch, place: Since | None, newer: bool) -> Messag
 def _room(services: Services, claims: Claims, raw: str) -> str:
     try:
         return services.enter(claims, raw, Rights.READ)
-    except ValueError as error:
-        raise Problem("bad-request", f"room: {error}") from None
-    except PermissionError as error:
-        raise Problem("forbidden", room=str(error)) from None
+    except Refused as refused:
+        raise of_room(refused, raw) from None
 
 
 def _limit(raw: str) -> int:

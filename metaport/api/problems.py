@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from chatd.errors import Refused
+
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,12 +30,19 @@ TITLES: dict[str, tuple[int, str, str]] = {
     "token-revoked": (401, "인증 토큰이 취소되었습니다", "The token was revoked"),
     "bad-credentials": (401, "아이디 또는 비밀번호가 다릅니다", "Wrong user or password"),
     "forbidden": (403, "권한이 없습니다", "Not allowed for this role"),
+    "not-invited": (
+        403,
+        "초대받은 사람만 들어갈 수 있는 방입니다",
+        "The room is for invited people",
+    ),
+    "no-guests": (403, "손님은 들어갈 수 없는 방입니다", "Guests may not enter this room"),
     "origin-not-allowed": (403, "허용되지 않은 출처입니다", "This origin is not allowed"),
     "guests-not-allowed": (403, "손님 입장이 허용되지 않습니다", "Guests are not allowed here"),
     "not-found": (404, "찾을 수 없습니다", "Not found"),
     "no-such-publisher": (404, "송출 중인 사람이 없습니다", "Nothing is published by that user"),
     "no-such-session": (404, "미디어 세션이 없습니다", "There is no such media session"),
     "method-not-allowed": (405, "허용되지 않은 메서드입니다", "Method not allowed"),
+    "room-full": (409, "방에 빈자리가 없습니다", "The room has no free place"),
     "etag-mismatch": (412, "다른 ICE 세션의 요청입니다", "The ETag is of another ICE session"),
     "too-large": (413, "요청이 너무 큽니다", "The request is too large"),
     "unsupported-media-type": (415, "지원하지 않는 형식입니다", "Unsupported media type"),
@@ -47,6 +56,7 @@ TITLES: dict[str, tuple[int, str, str]] = {
         "서명 키를 확인하는 중입니다",
         "The key of the token is not known yet",
     ),
+    "rooms-away": (503, "지금은 방 설정을 확인할 수 없습니다", "Room settings cannot be read now"),
     "not-ready": (503, "아직 준비되지 않았습니다", "Not ready"),
 }
 
@@ -71,6 +81,24 @@ class Problem(Exception):
         self.detail = detail
         self.fields = fields
         self.status = TITLES[reason][0]
+
+
+_OF_ROOMS = {
+    "forbidden": "forbidden",
+    "not_invited": "not-invited",
+    "no_guests": "no-guests",
+    "room_full": "room-full",
+    "rooms_away": "rooms-away",
+}
+
+
+def of_room(refused: Refused, room: str) -> Problem:
+    """Return the problem that the chat's refusal of a room is over HTTP."""
+    reason = _OF_ROOMS.get(refused.refusal.reason, "bad-request")
+    fields: dict[str, Any] = {"room": room}
+    if refused.retry_after_ms is not None:
+        fields["retry_after_s"] = -(-refused.retry_after_ms // 1000)
+    return Problem(reason, "room" if reason == "bad-request" else "", **fields)
 
 
 def wants_korean(request: web.Request) -> bool:

@@ -30,6 +30,17 @@ class Recovered(Protocol):
         """Count them, before they are told; raises `chatd.errors.FactsRefused`."""
 
 
+class Enter(Protocol):
+    """The way into a room."""
+
+    def __call__(self, claims: Claims, raw: str, right: Rights, *, attends: bool = False) -> str:
+        """Return the name of a room that a token may use; who `attends` needs a place in it.
+
+        Raises:
+            Refused: BAD_ROOM, or what the door or a full room says.
+        """
+
+
 class Reports(Protocol):
     """Questions to the ledger, priced."""
 
@@ -66,9 +77,7 @@ class Services:
     """Take tokens back; False while not all hubs can be told."""
     chat: Callable[[web.Request], Awaitable[web.StreamResponse]]
     attach: Callable[[str, str, str], Presence]
-    enter: Callable[[Claims, str, Rights], str]
-    """Return the name of a room in which a right is granted; raises `ValueError` (no name) or
-    `PermissionError` (no grant)."""
+    enter: Enter
     check_admin: Callable[[str, str], bool]
     wait_for_login: Callable[[str], float]
     wait_for_guest: Callable[[str], float]

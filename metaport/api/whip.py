@@ -9,10 +9,11 @@ from typing import Any
 
 from aiohttp import web
 
+from chatd.errors import Refused
 from chatd.grants import Rights
 from metaport.api.access import client_address, require, throttle
 from metaport.api.bodies import read_sdp
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, of_room
 from metaport.api.resources import MediaResources
 from metaport.api.services import SERVICES, Services
 from metaport.media import SfuAway, may_publish
@@ -87,12 +88,11 @@ async def _create(
     services = request.app[SERVICES]
     claims = _claims(request)
     throttle(services.wait_for_media(client_address(request, services.trusted)))
+    raw = request.match_info["room"]
     try:
-        room = services.enter(claims, request.match_info["room"], right)
-    except ValueError as error:
-        raise Problem("bad-request", f"room: {error}") from None
-    except PermissionError as error:
-        raise Problem("forbidden", room=str(error)) from None
+        room = services.enter(claims, raw, right, attends=True)
+    except Refused as refused:
+        raise of_room(refused, raw) from None
     answer = await ask(
         services,
         kind,

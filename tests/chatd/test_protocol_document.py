@@ -12,6 +12,7 @@ from chatd import errors
 from chatd.bus import LocalBus
 from chatd.grants import Rights, to
 from chatd.limits import Limits
+from chatd.room_book import MemoryRoomBook, RoomSettings
 from chatd.session import Identity
 from chatd.wire import CODECS
 
@@ -28,6 +29,7 @@ WITH_EXAMPLES = [title for title, examples in SECTIONS.items() if examples]
 UNGREETED = {
     "Connecting": {"visitor", "resident"},
     "Errors": {"forger", "banned", "newcomer", "stranger"},
+    "Kinds of rooms": {"member"},
 }
 
 
@@ -42,11 +44,20 @@ class Stage:
             bus=LocalBus(clock=clock, new_epoch=lambda: f"e{next(epochs)}"),
             limits=limits,
             new_session=lambda: f"s{next(sessions)}",
+            book=MemoryRoomBook(
+                RoomSettings("office", kind="private", users=("member",), subscribed=True),
+                RoomSettings("library", guests=False),
+                RoomSettings("booth", capacity=1),
+            ),
         )
         identities = self.house.tokens.identities
         for token, lasts_s in (("resident", 3600), ("resident, renewed", 7200)):
             expires_at = clock.time() + lasts_s
             identities[token] = Identity("resident", "Resident", expires_at=expires_at)
+        identities["stranger"] = Identity("stranger", "Stranger", frozenset({"guest"}))
+        identities["member"] = Identity("member", "Member", subscriptions=("news",))
+        office = Identity("member", "Member", rooms=to("office"))
+        identities["member, narrowed"] = office
         identities["pupil"] = Identity("pupil", "Pupil", rooms=to("class/*", rights=Rights.READ))
         self.codec = codec
         self.ungreeted = UNGREETED.get(title, set())
