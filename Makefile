@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench fuzz-text clean servers migration
+.PHONY: run test check format lock bench fuzz-text measure-media-memory clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -36,6 +36,10 @@ fuzz-text: .venv/.dev
 # Begin a revision of the schema with what the tables have that the last revision has not.
 migration: .venv/.dev
 	@$(BIN)/python -m metaport.db.migrations.begin $(NAME)
+
+# KiB of the SFU for each participant with voice (Linux).
+measure-media-memory: .venv/.dev
+	$(BIN)/python -m tests.sfu.participant_memory
 
 # Redis, PostgreSQL, Chromium and a Korean font, by the system's package manager, when they are missing.
 servers:

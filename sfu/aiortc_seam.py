@@ -24,6 +24,7 @@ from aiortc.rtcdtlstransport import (
     RTCDtlsFingerprint,
     RTCDtlsParameters,
     RTCDtlsTransport,
+    SRTPProtectionProfile,
 )
 from OpenSSL import SSL
 from pylibsrtp import Session
@@ -89,19 +90,34 @@ class UnprotectError(Exception):
         self.cause = cause
 
 
+class _SharedContext(RTCCertificate):
+    """A certificate whose OpenSSL context serves all peers.
+
+    aiortc makes one for each peer, which holds a copy of all that OpenSSL knows of ciphers.
+    """
+
+    _context: SSL.Context | None = None
+
+    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
+        if self._context is None:
+            context = super()._create_ssl_context(srtp_profiles)
+            # Nobody resumes: a cached session would stay, and a shared context would offer it.
+            context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+            context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+            self._context = context
+        return self._context
+
+
 class Certificate:
-    """The DTLS certificate of this process."""
+    """A DTLS certificate of this process, and what its handshakes share."""
 
     def __init__(self) -> None:
-        self._certificate = RTCCertificate.generateCertificate()
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Return the SHA-256 fingerprint that session descriptions carry."""
+        self._certificate = _SharedContext.generateCertificate()
         sha256 = next(
             f for f in self._certificate.getFingerprints() if f.algorithm.lower() == "sha-256"
         )
-        return Fingerprint("sha-256", sha256.value)
+        # What session descriptions carry.
+        self.fingerprint = Fingerprint("sha-256", sha256.value)
 
 
 class _IceShim:

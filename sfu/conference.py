@@ -23,7 +23,7 @@ from sfu.forwarding import Tally
 from sfu.participant import Participant, Role
 from sfu.publishing import Publishing
 from sfu.room import PublishedTrack, Room
-from sfu.sdp import Candidate, Fingerprint
+from sfu.sdp import Candidate
 from sfu.speakers import Speakers
 from sfu.subscribing import Subscribing
 from sfu.transport import PeerTransport, Transports
@@ -83,11 +83,6 @@ class Conference:
         self._changed: dict[str, Participant] = {}
         # When facts that were refused are offered again, should nobody be due.
         self._commit_at = clock() + CHECKPOINT_S
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Return the certificate fingerprint of our descriptions."""
-        return self.transports.certificate.fingerprint
 
     # Coming and going
 
@@ -298,7 +293,7 @@ class Conference:
         subscribing.update(wanted)
         if not reachable or not subscribing.offer_due:
             return 0
-        frame = subscribing.offer(self.candidates, self.fingerprint, self.clock())
+        frame = subscribing.offer(self.candidates, self.clock())
         self.push(participant, {"t": "media.offer", "room": participant.room.name, **frame})
         return len(subscribing.slots)
 

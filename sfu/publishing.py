@@ -7,7 +7,7 @@ from sfu import negotiation, sdp
 from sfu.errors import Refused
 from sfu.forwarding import Kind, Publisher, Tally
 from sfu.room import Member, PublishedTrack
-from sfu.sdp import Candidate, Description, LocalMedia, LocalTransport, Media
+from sfu.sdp import Candidate, Description, LocalMedia, Media
 from sfu.transport import PeerTransport, Transports
 
 # A camera, a screen with sound, a microphone, and as many again.
@@ -57,7 +57,6 @@ class Publishing:
         description: Description,
         sources: Mapping[str, str],
         candidates: tuple[Candidate, ...],
-        fingerprint: sdp.Fingerprint,
         now: float,
     ) -> str:
         """Answer an offer; nothing changes when it is refused.
@@ -74,11 +73,10 @@ class Publishing:
         for mid, media in sent.items():
             self._receive(media, sources.get(mid, DEFAULT_SOURCES[media.kind]))
         self._version += 1
-        transport = LocalTransport(self.transport.credentials, fingerprint, candidates, "passive")
         return sdp.build(
             self._session_id,
             self._version,
-            transport,
+            self.transport.local(candidates, "passive"),
             [self._answer(media, description) for media in description.media],
         )
 

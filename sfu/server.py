@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Listing the addresses takes 0.4 ms.
 FOLLOW_S = 10.0
+# A stolen key opens a day's new sessions; aiortc's certificates hold for 30 days.
+CERTIFICATE_S = 24 * 3600.0
 # How soon refused facts are offered again while draining.
 RETRY_S = 0.1
 # Of the time a stop may take: what hubs have to move people to another SFU.
@@ -84,6 +86,7 @@ class SfuServer:
         self._tick_handle: asyncio.TimerHandle | None = None
         self._media_handle: asyncio.TimerHandle | None = None
         self._follow_handle: asyncio.TimerHandle | None = None
+        self._certificate_handle: asyncio.TimerHandle | None = None
         self._armed_for = inf
 
     @property
@@ -118,6 +121,7 @@ class SfuServer:
             raise
         self._tick()
         self._follow_addresses()
+        self._await_rotation()
 
     async def _open_tcp(self) -> None:
         if not self._media_tcp:
@@ -161,6 +165,16 @@ class SfuServer:
         if self._udp.follow(addresses_to_bind(self._media_host)) and not self._advertise:
             self._advertise_addresses()
 
+    def _await_rotation(self) -> None:
+        self._certificate_handle = asyncio.get_running_loop().call_later(
+            CERTIFICATE_S, self._rotate_certificate
+        )
+
+    def _rotate_certificate(self) -> None:
+        """Show new peers another certificate; those who are here keep the one they know."""
+        self._transports.certificate = Certificate()
+        self._await_rotation()
+
     async def drain(self, timeout_s: float) -> None:
         """Let the hubs move everybody, end who is left, commit the last facts, close everything.
 
@@ -181,6 +195,7 @@ class SfuServer:
             self._tick_handle,
             self._media_handle,
             self._follow_handle,
+            self._certificate_handle,
             self._flush_handle,
         ):
             if handle is not None:

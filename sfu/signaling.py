@@ -40,7 +40,7 @@ from sfu.negotiation import check_transport
 from sfu.participant import Participant
 from sfu.publishing import OFFERED_SETUPS, Publishing, sent_media
 from sfu.room import PublishedTrack
-from sfu.sdp import Description, LocalTransport
+from sfu.sdp import Description
 from sfu.viewing import Viewing, received_media
 
 
@@ -274,7 +274,6 @@ class Signaling:
                 description,
                 sources,
                 conference.candidates,
-                conference.fingerprint,
                 conference.clock(),
             )
         except (SdpError, Refused) as error:
@@ -346,7 +345,6 @@ class Signaling:
             description,
             tracks,
             conference.candidates,
-            conference.fingerprint,
             conference.clock(),
         )
         return _created(participant, text, viewing)
@@ -376,12 +374,7 @@ class Signaling:
         now = self.conference.clock()
         transport.restart(now)
         transport.accept(transport.fingerprints, remote, now)
-        local = LocalTransport(
-            transport.credentials,
-            self.conference.fingerprint,
-            self.conference.candidates,
-            "passive",
-        )
+        local = transport.local(self.conference.candidates, "passive")
         fragment = sdp.build_fragment(local, connection.bundle_kind, connection.bundle_mid)
         return {"etag": _etag(connection), "sdp_fragment": fragment}
 

@@ -17,7 +17,7 @@ from sfu.codec import Codec
 from sfu.errors import Refused, SdpError
 from sfu.forwarding import Subscriber, Subscription, Tally
 from sfu.room import PublishedTrack
-from sfu.sdp import Candidate, Description, LocalMedia, LocalTransport, Media
+from sfu.sdp import Candidate, Description, LocalMedia, Media
 from sfu.transport import PeerTransport, Transports
 
 # A phone under load answers in about a second; a lost answer costs this much silence.
@@ -121,9 +121,7 @@ class Subscribing:
             self.answer_until = None
             self._must_offer = True
 
-    def offer(
-        self, candidates: tuple[Candidate, ...], fingerprint: sdp.Fingerprint, now: float
-    ) -> OfferFrame:
+    def offer(self, candidates: tuple[Candidate, ...], now: float) -> OfferFrame:
         """Make the next offer: `n`, `sdp` and the tracks with their mids."""
         for track in list(self._missing()):
             self._place(track)
@@ -133,7 +131,7 @@ class Subscribing:
         self._must_offer = False
         self.answer_until = now + ANSWER_S
         self.transport.ice.touch(now)
-        transport = LocalTransport(self.transport.credentials, fingerprint, candidates, "actpass")
+        transport = self.transport.local(candidates, "actpass")
         text = sdp.build(self._session_id, self.number, transport, [_media(s) for s in self.slots])
         return {
             "n": self.number,

@@ -12,13 +12,13 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sfu.aiortc_seam import Certificate, DtlsSrtp, UnprotectError
 from sfu.errors import HostileBytes
 from sfu.fanout import Departures, Route
 from sfu.ice import Credentials, IceAgent, IceSession, Path
-from sfu.sdp import Fingerprint
+from sfu.sdp import Candidate, Fingerprint, LocalTransport
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ class PeerTransport:
         self.lost = False
         self.closed = False
         self.fingerprints: tuple[Fingerprint, ...] = ()
+        # Ours for as long as this transport lives: descriptions have named it.
+        self.certificate = layer.certificate
         self._layer = layer
         self._counters = layer.counters
         self._reachable = False
@@ -90,6 +92,12 @@ class PeerTransport:
     def credentials(self) -> Credentials:
         """Return our ICE credentials for the next description."""
         return self.ice.local
+
+    def local(
+        self, candidates: Sequence[Candidate], setup: Literal["actpass", "passive"]
+    ) -> LocalTransport:
+        """Say what a description tells of this side."""
+        return LocalTransport(self.ice.local, self.certificate.fingerprint, candidates, setup)
 
     def accept(self, fingerprints: Sequence[Fingerprint], remote: Credentials, now: float) -> None:
         """Take the peer's description. Other certificates than before mean a new handshake."""
@@ -192,7 +200,7 @@ class PeerTransport:
 
     def _fresh_dtls(self) -> DtlsSrtp:
         return DtlsSrtp(
-            self._layer.certificate,
+            self.certificate,
             self._send_dtls,
             on_connected=self._dtls_connected,
             on_closed=self._end,
@@ -236,6 +244,7 @@ def _nothing_why(reason: str) -> None:
 class Transports:
     """All peer transports of this process. `send` puts a datagram on a path, never raising.
 
+    `certificate` is the one that the next peers see; assign another to rotate it.
     With `departures` packets for many receivers leave on its sockets, without `send`.
     """
 

@@ -10,7 +10,7 @@ from sfu.errors import Refused
 from sfu.forwarding import Subscriber, Subscription, Tally
 from sfu.publishing import OFFERED_SETUPS
 from sfu.room import PublishedTrack
-from sfu.sdp import Candidate, Description, LocalMedia, LocalTransport, Media
+from sfu.sdp import Candidate, Description, LocalMedia, Media
 from sfu.transport import PeerTransport, Transports
 
 
@@ -54,7 +54,6 @@ class Viewing:
         description: Description,
         tracks: Sequence[PublishedTrack],
         candidates: tuple[Candidate, ...],
-        fingerprint: sdp.Fingerprint,
         now: float,
     ) -> str:
         """Answer an offer with `tracks`, as far as its m-lines can carry them.
@@ -68,11 +67,10 @@ class Viewing:
         self._fill(received_media(description), tracks)
         self.bundle_mid, self.bundle_kind = carrier.mid, carrier.kind
         self.transport.accept(carrier.fingerprints, carrier.credentials, now)
-        transport = LocalTransport(self.transport.credentials, fingerprint, candidates, "passive")
         return sdp.build(
             int.from_bytes(self._random(4), "big"),
             1,
-            transport,
+            self.transport.local(candidates, "passive"),
             [self._answer(media, description) for media in description.media],
         )
 

@@ -3,10 +3,12 @@
 from importlib.metadata import version
 
 from aiortc import rtcdtlstransport
+from OpenSSL import SSL
 from pylibsrtp import ERRORS
 
 from sfu import aiortc_seam
 from sfu.aiortc_seam import Certificate, DtlsSrtp
+from tests.sfu.memory_peer import Network
 
 
 def test_aiortc_is_the_version_the_seam_was_written_for() -> None:
@@ -48,3 +50,18 @@ async def test_closing_twice_or_before_the_start_is_harmless(certificate: Certif
     dtls.close()
     assert not dtls.connected
     assert told == []
+
+
+async def test_handshakes_share_one_openssl_context(network: Network) -> None:
+    """One of its own costs each transport 30 KiB."""
+    contexts = set()
+    for _ in range(2):
+        transport = network.transports.open(0.0)
+        peer = network.peer()
+        transport.accept([peer.fingerprint], peer.credentials, 0.0)
+        await peer.connect(transport.credentials, network.transports.certificate.fingerprint)
+        contexts.add(id(transport._dtls._dtls._ssl.get_context()))
+        assert (
+            transport._dtls._dtls._ssl.get_context().get_session_cache_mode() == SSL.SESS_CACHE_OFF
+        )
+    assert len(contexts) == 1

@@ -11,14 +11,13 @@ from sfu.forwarding import Tally
 from sfu.ice import Credentials
 from sfu.publishing import Publishing
 from sfu.room import Member
-from sfu.sdp import Candidate, Fingerprint
+from sfu.sdp import Candidate
 from sfu.transport import Transports
 from tests.sfu.memory_peer import MemoryPeer, Network
 from tests.sfu.offers import RECORDED, offer, recorded
 from tests.sfu.packets import rtp, vp8_key
 
 CANDIDATES = (Candidate("192.0.2.10", 7882), Candidate("2001:db8::10", 7882))
-FINGERPRINT = Fingerprint("sha-256", "0A:0B:0C")
 CAMERA = [("audio", "sendonly"), ("video", "sendonly")]
 
 
@@ -38,14 +37,15 @@ def publishing(network: Network) -> Publishing:
 
 def receive(connection: Publishing, text: str, **sources: str) -> str:
     named = {mid.removeprefix("mid"): source for mid, source in sources.items()}
-    return connection.receive_offer(sdp.parse(text), named, CANDIDATES, FINGERPRINT, 0.0)
+    return connection.receive_offer(sdp.parse(text), named, CANDIDATES, 0.0)
 
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox", "aiortc"])
 async def test_answers_are_the_recorded_ones(network: Network, browser: str) -> None:
     text = receive(publishing(network), recorded(f"{browser}_publishes"))
     expected = (RECORDED / f"to_{browser}_publishing.sdp").read_bytes().decode()
-    assert text == expected
+    ours = network.transports.certificate.fingerprint.value
+    assert text.replace(ours, "0A:0B:0C") == expected
 
 
 async def test_m_lines_become_tracks_with_their_sources(network: Network) -> None:

@@ -255,3 +255,17 @@ async def test_without_tcp_nothing_is_offered_or_opened(tmp_path: Path) -> None:
     with pytest.raises(OSError):  # noqa: PT011 - the system's words
         await asyncio.open_connection("127.0.0.1", server.media_port)
     await server.drain(0)
+
+
+async def test_the_certificate_is_changed_on_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfu.server.CERTIFICATE_S", 0.001)
+    server = SfuServer("127.0.0.1", 0, [], str(tmp_path / "s"), MemoryFacts())
+    seen = {server.conference.transports.certificate.fingerprint}
+    await server.start()
+    async with asyncio.timeout(20):
+        while len(seen) < 4:
+            seen.add(server.conference.transports.certificate.fingerprint)
+            await asyncio.sleep(0)
+    await server.drain(0)

@@ -8,6 +8,7 @@ from os import urandom
 from time import monotonic
 
 import pytest
+from aiortc.rtcdtlstransport import certificate_digest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -302,3 +303,21 @@ async def test_packets_for_many_leave_on_the_port_itself(
 @given(st.binary(max_size=100))
 def test_no_datagram_raises(network: Network, datagram: bytes) -> None:
     network.transports.receive_datagram(datagram, NOWHERE, 0.0)
+
+
+async def test_another_certificate_is_for_new_peers_only(network: Network) -> None:
+    """Those who are here go on, renegotiate and restart under the one they know."""
+    transport, peer, told = await connected(network)
+    old = network.transports.certificate
+    network.transports.certificate = Certificate()
+    assert transport.local((), "passive").fingerprint == old.fingerprint
+    transport.restart(network.clock())
+    peer.check(transport.credentials)
+    peer.send_rtp(rtp(1))
+    transport.send_rtp(rtp(2))
+    assert (told.rtp, peer.rtp) == ([rtp(1)], [rtp(2)])
+    second, other, _ = await connected(network)
+    assert second.local((), "passive").fingerprint != old.fingerprint
+    shown = other.dtls._ssl.get_peer_certificate(as_cryptography=True)
+    assert certificate_digest(shown, "sha-256") == second.local((), "passive").fingerprint.value
+    assert second.connected
