@@ -29,8 +29,8 @@ def extensions() -> list[Extension]:
     if cythonize is None:
         return []
     sources = [
-        Extension(f"sfu.{name}", [f"sfu/{name}.pyx"], optional=True)
-        for name in ("_rewrite", "_arrivals", "_fanout")
+        Extension(name, [name.replace(".", "/") + ".pyx"], optional=True)
+        for name in ("sfu._rewrite", "sfu._arrivals", "sfu._fanout", "loadtest._streams")
     ]
     return cythonize(sources, compiler_directives={"language_level": "3"})
 

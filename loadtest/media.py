@@ -39,9 +39,11 @@ class Session:
     token: str
 
     @classmethod
-    def open(cls, url: str, token: str, lines: Sequence[Line]) -> "Session":
+    def open(
+        cls, url: str, token: str, lines: Sequence[Line], transport: Transport | None = None
+    ) -> "Session":
         """POST an offer and run ICE and DTLS to the end."""
-        transport = Transport()
+        transport = transport or Transport()
         answer, location = _post(url, token, offer(transport.local, lines))
         transport.connect(read_answer(answer))
         return cls(transport, urllib.parse.urljoin(url, location), token)

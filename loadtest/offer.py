@@ -34,6 +34,15 @@ class Local:
     ufrag: str
     password: str
     fingerprint: str
+    address: tuple[str, int] | None = None  # offered as the only candidate
+
+    @property
+    def candidates(self) -> list[str]:
+        """Return the lines that tell the address."""
+        if self.address is None:
+            return []
+        host, port = self.address
+        return [f"a=candidate:1 1 udp 2130706431 {host} {port} typ host", "a=end-of-candidates"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,8 @@ class Answer:
     address: tuple[str, int]
 
 
-def offer(local: Local, lines: Sequence[Line]) -> str:
-    """Write an offer that bundles the lines and leaves the DTLS role to the server."""
+def offer(local: Local, lines: Sequence[Line], setup: str = "actpass") -> str:
+    """Write an offer that bundles the lines; by default it leaves the DTLS role to the server."""
     text = [
         "v=0",
         "o=- 1 1 IN IP4 127.0.0.1",
@@ -72,7 +81,7 @@ def offer(local: Local, lines: Sequence[Line]) -> str:
             f"a=ice-ufrag:{local.ufrag}",
             f"a=ice-pwd:{local.password}",
             f"a=fingerprint:sha-256 {local.fingerprint}",
-            "a=setup:actpass",
+            f"a=setup:{setup}",
             f"a=mid:{line.mid}",
             "a=rtcp-mux",
             "a=recvonly" if line.ssrc is None else "a=sendonly",
@@ -81,6 +90,30 @@ def offer(local: Local, lines: Sequence[Line]) -> str:
         ]
         if line.ssrc is not None:
             text += [f"a=msid:load {line.kind}", f"a=ssrc:{line.ssrc} cname:load"]
+        text += local.candidates
+    return "\r\n".join(text) + "\r\n"
+
+
+def answer(local: Local, offered: str) -> str:
+    """Accept a server's offer to send, as the DTLS client, with all its codecs and extensions."""
+    text = []
+    for line in offered.splitlines():
+        name = line[2:].partition(":")[0]
+        match name:
+            case "ice-ufrag":
+                text.append(f"a=ice-ufrag:{local.ufrag}")
+            case "ice-pwd":
+                text.append(f"a=ice-pwd:{local.password}")
+            case "fingerprint":
+                text.append(f"a=fingerprint:sha-256 {local.fingerprint}")
+            case "setup":
+                text.append("a=setup:active")
+            case "sendonly" | "sendrecv":
+                text += ["a=recvonly", *local.candidates]
+            case "candidate" | "end-of-candidates" | "ice-options" | "ice-lite" | "ssrc" | "msid":
+                pass
+            case _:
+                text.append(line)
     return "\r\n".join(text) + "\r\n"
 
 

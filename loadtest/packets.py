@@ -42,7 +42,7 @@ class Source:
         self.flow = flow
         self.ssrc = ssrc
         self.sent = 0
-        self._extension = _extension(flow.kind, mid)
+        self._extension = extension(flow.kind, mid)
         self._sequence = 1_000
         self._picture = 0
         self._key_wanted = True
@@ -101,7 +101,7 @@ def asks_for_key_frame(compound: bytes) -> bool:
     return False
 
 
-def _extension(kind: str, mid: str) -> bytes:
+def extension(kind: str, mid: str) -> bytes:
     """Write the header extension browsers send: the mid, and with sound its level."""
     items = bytes([MID_EXTENSION << 4 | len(mid) - 1]) + mid.encode()
     if kind == AUDIO:

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
+from pylibsrtp._binding import ffi
 
 from loadtest.offer import Answer, Local
 
@@ -28,6 +29,7 @@ MTU = 1200
 RECEIVE_BUFFER_BYTES = 4 << 20
 # Linux: the kernel's wall-clock time of arrival comes with each datagram (socket(7)).
 SO_TIMESTAMPNS = 35
+STUN_REQUEST = b"\x00\x01"
 
 
 class HandshakeError(Exception):
@@ -84,10 +86,10 @@ def _context() -> SSL.Context:
 class Transport:
     """One UDP socket that ends up with SRTP sessions in both directions."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((host, 0))
         self.ufrag = secrets.token_hex(4)
         self.password = secrets.token_hex(16)
         self.outgoing: pylibsrtp.Session | None = None  # None until the handshake is through
@@ -100,7 +102,8 @@ class Transport:
     def local(self) -> Local:
         """Return what our offer says of this transport."""
         digest = certificate()[0].fingerprint(hashes.SHA256()).hex(":").upper()
-        return Local(self.ufrag, self.password, digest)
+        host, port = self.socket.getsockname()
+        return Local(self.ufrag, self.password, digest, (host, port))
 
     def connect(self, answer: Answer) -> None:
         """Run ICE and DTLS to the end.
@@ -127,6 +130,16 @@ class Transport:
         self.socket.setblocking(False)
         if sys.platform == "linux":
             self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+    @property
+    def sender_address(self) -> int:
+        """Return where libsrtp's session of the outgoing direction is; `outgoing` keeps it."""
+        return _address(self.outgoing)
+
+    @property
+    def receiver_address(self) -> int:
+        """Return where libsrtp's session of the incoming direction is; `incoming` keeps it."""
+        return _address(self.incoming)
 
     def check(self) -> None:
         """Send a connectivity check that nominates; later ones keep consent (RFC 7675)."""
@@ -182,9 +195,25 @@ class Transport:
     def _receive(self) -> bytes:
         self.socket.settimeout(RETRY_S)
         try:
-            return self.socket.recv(2048)
+            datagram = self.socket.recv(2048)
         except TimeoutError:
             return b""
+        if datagram[:2] == STUN_REQUEST:
+            self.answer_check(datagram)
+        return datagram
+
+    def answer_check(self, datagram: bytes) -> None:
+        """Answer a connectivity check of a server that makes its own."""
+        request = stun.parse_message(datagram)
+        response = stun.Message(
+            message_method=stun.Method.BINDING,
+            message_class=stun.Class.RESPONSE,
+            transaction_id=request.transaction_id,
+        )
+        response.attributes["XOR-MAPPED-ADDRESS"] = self.socket.getpeername()
+        response.add_message_integrity(self.password.encode())
+        response.add_fingerprint()
+        self.socket.send(bytes(response))
 
     def _flush(self) -> None:
         while True:
@@ -208,6 +237,11 @@ def _session(profile: Profile, key: bytes, direction: int) -> pylibsrtp.Session:
     policy.allow_repeat_tx = True
     policy.window_size = 1024
     return pylibsrtp.Session(policy)
+
+
+def _address(session: pylibsrtp.Session | None) -> int:
+    assert session is not None
+    return int(ffi.cast("uintptr_t", session._srtp[0]))
 
 
 def _is_stun_success(datagram: bytes) -> bool:
