@@ -52,6 +52,7 @@ from metaport.signers import Signers
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
+from metaport.usage_retention import drop_old_details
 from metering.errors import LedgerUnavailable, PriceBookError
 from sfu.control import ControlClient, ControlError
 
@@ -136,7 +137,7 @@ async def run_hub(config: Config, stop: asyncio.Event) -> None:
     """
     log = Log(config.hub_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
     try:
-        ledger = SqlLedger(connect(config.database_url))
+        ledger = SqlLedger(connect(config.database_url), config.usage.zone)
         try:
             await _try_ledger(ledger)
             await HubProcess(config, log, ledger, SqlMessages(ledger.engine)).serve(stop)
@@ -171,6 +172,7 @@ class HubProcess:
         # Also of those that are not started any more.
         sfu_logs = {*config.sfu_logs, *(sfu.log for sfu in sfus)}
         self._shipper = Shipper(ledger, {HUB: log.directory, **{p.name: p for p in sfu_logs}})
+        self._ledger = ledger
         self._messages = messages
         self._writer = HistoryWriter(messages, log.directory, HUB)
         self._archive = HistoryArchive(messages, self._writer)
@@ -243,6 +245,7 @@ class HubProcess:
                 ship=self._shipper.run(),
                 write=self._writer.run(),
                 forget=self._forget(),
+                drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 sync=keep_synced(self._log),
                 checkpoint=every(HEARTBEAT_S, self._usage.write),
                 trim=every(TRIM_S, self._trim),

@@ -236,7 +236,8 @@ async def print_report(config: Config, month: str, form: str, lang: str) -> int:
     try:
         engine = await open_engine(config.database_url)
         try:
-            ledger, zone = SqlLedger(engine), config.usage.zone
+            zone = config.usage.zone
+            ledger = SqlLedger(engine, zone)
             reports = LedgerReports(ledger, partial(price_book, config), zone)
             report = await reports.month(month, now)
         finally:

@@ -11,5 +11,5 @@
 
 **A row may come late, twice, or in another order, and a process may die anywhere: the sums are the
 same.** Quantities are whole messages, seconds and bytes; money is `Decimal` and is rounded in one
-place. Not supported yet: closed months and corrections, rollups, dimensions beyond room and user.
+place. Not supported yet: closed months and corrections.
 """

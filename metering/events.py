@@ -1,6 +1,9 @@
 """What is counted about whom, and how it is written down."""
 
+from functools import lru_cache
 from typing import NamedTuple
+
+DEFAULT_APP = "default"
 
 
 class Subject(NamedTuple):
@@ -8,6 +11,28 @@ class Subject(NamedTuple):
 
     room: str
     user: str
+
+
+class Place(NamedTuple):
+    """Where usage belongs: a room, in a space of an app."""
+
+    app: str
+    space: str
+    room: str
+
+
+# Busy rooms are asked for with every row; the name of one takes up to 500 bytes.
+@lru_cache(maxsize=65_536)
+def place_of(room: str) -> Place:
+    """Read app and space out of the name of a room: `app:space/room`, either may be missing.
+
+    A colon after the first slash is part of the name; without one before it the app is "default".
+    """
+    head, slash, _ = room.partition("/")
+    app, colon, rest = head.partition(":")
+    if not (colon and app):
+        app, rest = DEFAULT_APP, head
+    return Place(app, rest if slash else "", room)
 
 
 class UsageRow(NamedTuple):

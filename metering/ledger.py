@@ -1,9 +1,14 @@
-"""The ledger: where counts are kept and added up. The port, and the one in memory."""
+"""The ledger: where counts are kept and added up. The port, and the one in memory.
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+Most meters add up. A gauge (`meters.GAUGES`) does not: its rows say how much there was on one node
+at `window_start_s`, and what counts is the greatest sum over nodes.
+"""
 
-from metering.events import Checkpoint, Subject, UsageRow
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from metering.events import Checkpoint, Place, Subject, UsageRow, place_of
+from metering.meters import GAUGES
 
 # The largest integer both SQLite and PostgreSQL keep; 8 exabytes of traffic in one window.
 LARGEST_QUANTITY = 2**63 - 1
@@ -40,7 +45,19 @@ class Ledger(Protocol):
     async def by_subject(
         self, start_s: int, end_s: int, *, room: str | None = None, user: str | None = None
     ) -> Mapping[tuple[str, Subject], int]:
-        """Add up each (meter, subject) over the same windows, of one room or user if given."""
+        """Add up each (meter, subject) over the same windows, of one room or user if given.
+
+        Raises PeriodError where the details of the time asked for are no longer kept.
+        """
+
+    async def by_place(self, start_s: int, end_s: int) -> Mapping[tuple[str, Place], int]:
+        """Add up each (meter, place) over the same windows."""
+
+    async def peak(self, meter: str, start_s: int, end_s: int) -> int:
+        """Return the greatest sum over nodes of a gauge at one time in [start_s, end_s)."""
+
+    async def active_users(self, start_s: int, end_s: int) -> int:
+        """Count the users with any usage in the windows that start in [start_s, end_s)."""
 
 
 def refuse_unwritable(rows: Sequence[UsageRow], checkpoint: Checkpoint | None) -> None:
@@ -54,6 +71,9 @@ def refuse_unwritable(rows: Sequence[UsageRow], checkpoint: Checkpoint | None) -
 
 
 def _refuse_text(*texts: str) -> None:
+    joined = "".join(texts)
+    if joined.isascii() and "\0" not in joined:  # nearly always, and 100 times as fast
+        return
     for text in texts:
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError(f"{text!r} holds characters no database keeps")
@@ -86,21 +106,52 @@ class MemoryLedger:
 
     async def totals(self, start_s: int, end_s: int) -> dict[str, int]:
         """Add up each meter over the windows that start in [start_s, end_s)."""
-        sums: dict[str, int] = {}
-        for (_, _, meter, _, window_start_s), quantity in self._quantities.items():
-            if start_s <= window_start_s < end_s:
-                sums[meter] = sums.get(meter, 0) + quantity
-        return sums
+        return _summed((meter, quantity) for meter, _, quantity in self._rows(start_s, end_s))
 
     async def by_subject(
         self, start_s: int, end_s: int, *, room: str | None = None, user: str | None = None
     ) -> dict[tuple[str, Subject], int]:
         """Add up each (meter, subject) over the same windows, of one room or user if given."""
-        sums: dict[tuple[str, Subject], int] = {}
+        return _summed(
+            ((meter, subject), quantity)
+            for meter, subject, quantity in self._rows(start_s, end_s)
+            if room in (None, subject.room) and user in (None, subject.user)
+        )
+
+    async def by_place(self, start_s: int, end_s: int) -> dict[tuple[str, Place], int]:
+        """Add up each (meter, place) over the same windows."""
+        return _summed(
+            ((meter, place_of(subject.room)), quantity)
+            for meter, subject, quantity in self._rows(start_s, end_s)
+        )
+
+    async def peak(self, meter: str, start_s: int, end_s: int) -> int:
+        """Return the greatest sum over nodes of a gauge at one time in [start_s, end_s)."""
+        return max(
+            _summed(
+                (at_s, quantity)
+                for (_, _, name, _, at_s), quantity in self._quantities.items()
+                if name == meter and start_s <= at_s < end_s
+            ).values(),
+            default=0,
+        )
+
+    async def active_users(self, start_s: int, end_s: int) -> int:
+        """Count the users with any usage in the windows that start in [start_s, end_s)."""
+        users = {subject.user for _, subject, quantity in self._rows(start_s, end_s) if quantity}
+        return len(users - {""})
+
+    def _rows(self, start_s: int, end_s: int) -> Iterator[tuple[str, Subject, int]]:
         for (_, _, meter, subject, window_start_s), quantity in self._quantities.items():
-            if not start_s <= window_start_s < end_s:
-                continue
-            if room not in (None, subject.room) or user not in (None, subject.user):
-                continue
-            sums[meter, subject] = sums.get((meter, subject), 0) + quantity
-        return sums
+            if meter not in GAUGES and start_s <= window_start_s < end_s:
+                yield meter, subject, quantity
+
+
+Key = TypeVar("Key")
+
+
+def _summed(pairs: Iterable[tuple[Key, int]]) -> dict[Key, int]:
+    sums: dict[Key, int] = {}
+    for key, quantity in pairs:
+        sums[key] = sums.get(key, 0) + quantity
+    return sums

@@ -50,6 +50,11 @@ VIDEO_SECONDS_2K_PLUS = "video.participant_seconds.2k_plus"
 INGRESS_BYTES = "media.ingress_bytes"
 EGRESS_BYTES = "media.egress_bytes"
 
+PEAK_USERS = "chat.peak_users"
+
+# Not added up: see `metering.ledger`.
+GAUGES = frozenset({PEAK_USERS})
+
 # The last pixel that still belongs to a class: 640x480, 1280x720, 1920x1080, 2560x1440. Vendors
 # that price by the pixels a participant receives in total use the same bounds from HD upward.
 VIDEO_CLASSES = (

@@ -86,6 +86,16 @@ def days_of(period: Period, zone: ZoneInfo) -> list[Period]:
     return days
 
 
+def day_of(at_s: int, zone: ZoneInfo) -> date:
+    """Return the day that holds the second `at_s` in `zone`."""
+    return datetime.fromtimestamp(at_s, zone).date()
+
+
+def month_of(at_s: int, zone: ZoneInfo) -> str:
+    """Return the month that holds the second `at_s` in `zone`, as 2026-11."""
+    return f"{day_of(at_s, zone):%Y-%m}"
+
+
 def month_days(month: str) -> tuple[date, date]:
     """Return the first day of a month written as 2026-11, and the first day after it."""
     match = _MONTH.fullmatch(month)

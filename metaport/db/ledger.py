@@ -1,30 +1,62 @@
-"""The ledger on SQL: one statement for SQLite and PostgreSQL alike."""
+"""The ledger on SQL: windows, their sums, and how far readers have come, in one transaction.
+
+1. `upsert` takes its turn, keeps the greatest quantity of each row, adds what that adds to the sums
+   of its hour, day and month, and keeps the reader's checkpoint (`ledger_postgres`,
+   `ledger_sqlite`). A row that comes again adds nothing.
+2. `totals` and `by_place` read a stretch of time as whole months, days, hours and windows
+   (`metering.rollups`), in one statement.
+3. Days and months are those of one zone. When a ledger is opened for another, they are added up
+   again from the windows.
+4. `drop_details` deletes old windows and keeps their sums. What comes for such a window later can
+   no longer be told from what was counted: it is set aside in `usage_late` and in no sum.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import Select, Table, and_, delete, distinct, func, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from metaport.db.engine import DRIVER_ERRORS, first_line, open_engine, prepare
+from metaport.db.engine import DRIVER_ERRORS, connect, first_line, prepare
 from metaport.db.errors import DatabaseError
-from metaport.db.tables.usage import reader_checkpoint, usage_window
-from metering.errors import LedgerUnavailable
-from metering.events import Checkpoint, Subject, UsageRow
+from metaport.db.ledger_postgres import PostgresWriting
+from metaport.db.ledger_sqlite import SqliteWriting
+from metaport.db.ledger_writing import batch, times_of
+from metaport.db.tables.usage import (
+    active_user,
+    ledger_setting,
+    reader_checkpoint,
+    usage_day,
+    usage_gauge,
+    usage_hour,
+    usage_month,
+    usage_window,
+)
+from metering.errors import LedgerUnavailable, PeriodError
+from metering.events import Checkpoint, Place, Subject, UsageRow, place_of
 from metering.ledger import refuse_unwritable
+from metering.rollups import Level, parts
+from metering.windows import Period, month_of, month_period, open_zone, window_start
 
-# SQLAlchemy prepares a row in about 10 µs on the loop, which serves chat in between.
-ROWS_AT_A_TIME = 500
+ZONE, DETAIL_FROM_S = "zone", "detail_from_s"
+_ROLLUPS = {Level.HOUR: usage_hour, Level.DAY: usage_day, Level.MONTH: usage_month}
 
 
-async def open_ledger(url: str) -> "SqlLedger":
+async def open_ledger(url: str, zone: str = "Asia/Seoul") -> "SqlLedger":
     """Open the ledger in the SQLite or PostgreSQL database at `url`; close it at the end.
 
     Raises DatabaseUnavailable, SchemaMismatch.
     """
-    return SqlLedger(await open_engine(url))
+    ledger = SqlLedger(connect(url), zone)
+    try:
+        await ledger.prepare()
+    except BaseException:
+        await ledger.close()
+        raise
+    return ledger
 
 
 class SqlLedger:
@@ -33,28 +65,36 @@ class SqlLedger:
     The schema is created before the first transaction that gets through.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, zone: str = "Asia/Seoul") -> None:
         self.engine = engine
+        self.zone = open_zone(zone)
         self._prepared = False
         on_postgres = engine.dialect.name == "postgresql"
-        self._upsert_usage = _upsert_usage(on_postgres)
-        self._upsert_checkpoint = _upsert_checkpoint(on_postgres)
+        self._insert = postgresql.insert if on_postgres else sqlite.insert
+        self._writing = PostgresWriting() if on_postgres else SqliteWriting()
 
     async def prepare(self) -> None:
         """Try the way in and create the schema. Raises DatabaseUnavailable, SchemaMismatch."""
         await prepare(self.engine)
+        async with self.engine.begin() as connection:
+            settings = await self._settings(connection)
+        if settings.get(ZONE) != self.zone.key:
+            async with self.engine.begin() as connection:
+                await self._sum_again(connection)
         self._prepared = True
 
     async def upsert(self, rows: Sequence[UsageRow], checkpoint: Checkpoint | None = None) -> None:
         """Keep the greatest quantity of each row's identity, and the reader's checkpoint."""
         refuse_unwritable(rows, checkpoint)
-        async with self._transaction() as connection:
-            parameters = _as_parameters(rows)
-            for start in range(0, len(parameters), ROWS_AT_A_TIME):
-                some = parameters[start : start + ROWS_AT_A_TIME]
-                await connection.execute(self._upsert_usage, some)
+        async with self._writer() as connection:
+            if rows:
+                settings = await self._settings(connection)
+                detail_from_s = int(settings.get(DETAIL_FROM_S, 0))
+                # The sums are of the zone they were made for, whatever this process was told.
+                zone = open_zone(settings[ZONE])
+                await self._writing.count(connection, batch(rows, zone, detail_from_s))
             if checkpoint is not None:
-                await connection.execute(self._upsert_checkpoint, [checkpoint._asdict()])
+                await self._keep(connection, reader_checkpoint, checkpoint._asdict())
 
     async def checkpoint(self, reader: str) -> str | None:
         """Return the position last kept for `reader`, None if there is none."""
@@ -70,14 +110,15 @@ class SqlLedger:
 
     async def totals(self, start_s: int, end_s: int) -> dict[str, int]:
         """Add up each meter over the windows that start in [start_s, end_s)."""
-        table = usage_window.c
-        query = (
-            select(table.meter, func.sum(table.quantity))
-            .where(_within(start_s, end_s))
-            .group_by(table.meter)
-        )
         async with self._transaction() as connection:
-            return {meter: int(total) for meter, total in await connection.execute(query)}
+            sums = await self._sums(connection, Period(start_s, end_s), ("meter",))
+            return {meter: quantity for (meter,), quantity in sums.items()}
+
+    async def by_place(self, start_s: int, end_s: int) -> dict[tuple[str, Place], int]:
+        """Add up each (meter, place) over the same windows."""
+        async with self._transaction() as connection:
+            sums = await self._sums(connection, Period(start_s, end_s), ("meter", "room"))
+            return {(meter, place_of(room)): q for (meter, room), q in sums.items()}
 
     async def by_subject(
         self, start_s: int, end_s: int, *, room: str | None = None, user: str | None = None
@@ -85,12 +126,13 @@ class SqlLedger:
         """Add up each (meter, subject) over the same windows, of one room or user if given."""
         table = usage_window.c
         keys = (table.meter, table.room, table.user_id)
-        query = select(*keys, func.sum(table.quantity)).where(_within(start_s, end_s))
+        query = select(*keys, func.sum(table.quantity)).where(_within(usage_window, start_s, end_s))
         if room is not None:
             query = query.where(table.room == room)
         if user is not None:
             query = query.where(table.user_id == user)
         async with self._transaction() as connection:
+            await self._refuse_forgotten(connection, start_s)
             return {
                 (meter, Subject(its_room, its_user)): int(total)
                 for meter, its_room, its_user, total in await connection.execute(
@@ -98,9 +140,103 @@ class SqlLedger:
                 )
             }
 
+    async def peak(self, meter: str, start_s: int, end_s: int) -> int:
+        """Return the greatest sum over nodes of a gauge at one time in [start_s, end_s)."""
+        table = usage_gauge.c
+        sums = (
+            select(func.sum(table.quantity).label("quantity"))
+            .where(table.meter == meter, _within(usage_gauge, start_s, end_s))
+            .group_by(table.at_s)
+            .subquery()
+        )
+        async with self._transaction() as connection:
+            return int(await connection.scalar(select(func.max(sums.c.quantity))) or 0)
+
+    async def active_users(self, start_s: int, end_s: int) -> int:
+        """Count the users with any usage in the windows that start in [start_s, end_s)."""
+        table = usage_window.c
+        query = select(func.count(distinct(table.user_id))).where(
+            _within(usage_window, start_s, end_s), table.user_id != "", table.quantity > 0
+        )
+        async with self._transaction() as connection:
+            if _is_month(start_s, end_s, self.zone):
+                month = active_user.c.month_start_s == start_s
+                query = select(func.count()).select_from(active_user).where(month)
+            else:
+                await self._refuse_forgotten(connection, start_s)
+            return await connection.scalar(query) or 0
+
+    async def drop_details(self, before_s: int) -> None:
+        """Delete the windows that start before a second, and keep their sums."""
+        async with self._writer() as connection:
+            before_s = window_start(before_s)
+            settings = await self._settings(connection)
+            if before_s <= int(settings.get(DETAIL_FROM_S, 0)):
+                return
+            await self._writing.drop_details(connection, before_s)
+            kept = {"name": DETAIL_FROM_S, "value": str(before_s)}
+            await self._keep(connection, ledger_setting, kept)
+
     async def close(self) -> None:
         """Give the connections back; the ledger cannot be used afterwards."""
         await self.engine.dispose()
+
+    async def _sums(
+        self, connection: AsyncConnection, period: Period, keys: tuple[str, ...]
+    ) -> dict[tuple[str, ...], int]:
+        detail_from_s = int((await self._settings(connection)).get(DETAIL_FROM_S, 0))
+        queries = []
+        for level, start_s, end_s in parts(period, self.zone):
+            table = _ROLLUPS.get(level, usage_window)
+            if table is usage_window and start_s < detail_from_s:
+                raise PeriodError("quarters of hours of this time are no longer kept")
+            queries.append(_sum(table, keys, start_s, end_s))
+        if not queries:
+            return {}
+        found = union_all(*queries).subquery()
+        by = [found.c[key] for key in keys]
+        rows = await connection.execute(select(*by, func.sum(found.c.quantity)).group_by(*by))
+        return {tuple(row[:-1]): int(row[-1]) for row in rows}
+
+    async def _refuse_forgotten(self, connection: AsyncConnection, start_s: int) -> None:
+        kept_s = int((await self._settings(connection)).get(DETAIL_FROM_S, 0))
+        if 0 < start_s < kept_s:
+            raise PeriodError("the details of this time are no longer kept")
+
+    async def _sum_again(self, connection: AsyncConnection) -> None:
+        """Add up all windows for this ledger's zone."""
+        await self._writing.take_turn(connection)
+        settings = await self._settings(connection)
+        if settings.get(ZONE) == self.zone.key:
+            return  # another process was faster
+        if int(settings.get(DETAIL_FROM_S, 0)):
+            raise DatabaseError(
+                f"the sums are of {settings[ZONE]} and cannot be made for {self.zone.key}: "
+                "details were dropped; set usage.zone back"
+            )
+        for table in (*_ROLLUPS.values(), active_user):
+            await connection.execute(delete(table))
+        starts = set(await connection.scalars(select(usage_window.c.window_start_s).distinct()))
+        rooms = await connection.scalars(select(usage_window.c.room).distinct())
+        times, places = times_of(starts, self.zone), [place_of(room) for room in rooms]
+        if times:
+            await self._writing.sum_again(connection, times, places)
+        await self._keep(connection, ledger_setting, {"name": ZONE, "value": self.zone.key})
+
+    async def _settings(self, connection: AsyncConnection) -> dict[str, str]:
+        return {row.name: row.value for row in await connection.execute(select(ledger_setting))}
+
+    async def _keep(self, connection: AsyncConnection, table: Table, row: dict[str, Any]) -> None:
+        statement = self._insert(table).values(row)
+        new = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
+        keys = list(table.primary_key)
+        await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new))
+
+    @asynccontextmanager
+    async def _writer(self) -> AsyncIterator[AsyncConnection]:
+        async with self._transaction() as connection:
+            await self._writing.take_turn(connection)
+            yield connection
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -115,44 +251,18 @@ class SqlLedger:
             raise LedgerUnavailable(str(error)) from error
 
 
-def _as_parameters(rows: Sequence[UsageRow]) -> list[dict[str, Any]]:
-    # In the order of the key: two writers that touch the same rows then lock them in the same
-    # order and cannot wait for each other in a circle.
-    ordered = sorted(rows, key=lambda row: (row.window_start_s, *row))
-    return [
-        {
-            "window_start_s": row.window_start_s,
-            "node": row.node,
-            "boot": row.boot,
-            "meter": row.meter,
-            "room": row.subject.room,
-            "user_id": row.subject.user,
-            "quantity": row.quantity,
-        }
-        for row in ordered
-    ]
-
-
-def _upsert_usage(on_postgres: bool) -> Any:
-    insert = postgresql.insert if on_postgres else sqlite.insert
-    greatest = func.greatest if on_postgres else func.max
-    statement = insert(usage_window)
-    quantity = greatest(usage_window.c.quantity, statement.excluded.quantity)
-    return statement.on_conflict_do_update(
-        index_elements=list(usage_window.primary_key), set_={"quantity": quantity}
-    )
-
-
-def _upsert_checkpoint(on_postgres: bool) -> Any:
-    insert = postgresql.insert if on_postgres else sqlite.insert
-    statement = insert(reader_checkpoint)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=list(reader_checkpoint.primary_key),
-        set_={"position": new.position, "at_s": new.at_s},
-    )
-
-
-def _within(start_s: int, end_s: int) -> ColumnElement[bool]:
-    column = usage_window.c.window_start_s
+def _within(table: Table, start_s: int, end_s: int) -> Any:
+    column = next(iter(table.primary_key))
     return and_(column >= start_s, column < end_s)
+
+
+def _sum(table: Table, keys: tuple[str, ...], start_s: int, end_s: int) -> Select[Any]:
+    by = [table.c[key] for key in keys]
+    quantity = func.sum(table.c.quantity).label("quantity")
+    return select(*by, quantity).where(_within(table, start_s, end_s)).group_by(*by)
+
+
+def _is_month(start_s: int, end_s: int, zone: ZoneInfo) -> bool:
+    if not 86_400 < start_s < end_s < 2**37:
+        return False
+    return month_period(month_of(start_s, zone), zone) == (start_s, end_s)

@@ -9,17 +9,20 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaport.db.engine import connect, sqlite_url
+from metaport.db.errors import DatabaseError
 from metaport.db.ledger import SqlLedger, open_ledger
-from metering.errors import LedgerUnavailable
+from metering.errors import LedgerUnavailable, PeriodError
 from metering.events import Checkpoint, Subject, UsageRow
 from metering.ledger import LARGEST_QUANTITY, Ledger, MemoryLedger
-from metering.meters import EGRESS_BYTES, MESSAGES_SENT, VOICE_SECONDS
+from metering.meters import EGRESS_BYTES, MESSAGES_SENT, PEAK_USERS, VOICE_SECONDS
+from metering.windows import month_period
 
 LOBBY = Subject("lobby", "visitor")
 WINDOW = 1_795_000_500 // 900 * 900
@@ -224,6 +227,160 @@ async def test_order_grouping_and_replay_change_nothing(
     assert await ledger.totals(start, start + 9 * 900) == expected
 
 
+ZONES = ("Asia/Seoul", "UTC", "Europe/Berlin", "Asia/Kathmandu")
+
+
+@st.composite
+def sparse_histories(draw: st.DrawFn) -> list[UsageRow]:
+    """Rows over three months around borders of months, in places and of users of all kinds."""
+    return draw(
+        st.lists(
+            st.builds(
+                UsageRow,
+                st.sampled_from(["hub", "sfu"]),
+                st.sampled_from(["1", "2"]),
+                st.sampled_from([MESSAGES_SENT, VOICE_SECONDS, PEAK_USERS]),
+                st.builds(
+                    Subject,
+                    st.sampled_from(["", "lobby", "shop:a/b"]),
+                    st.sampled_from(["", "u", "v"]),
+                ),
+                st.integers(0, 100 * 96).map(lambda n: WINDOW + n * 900),
+                st.integers(0, 10**12),
+            ),
+            max_size=12,
+        )
+    )
+
+
+def moved(rows: list[UsageRow], boot: str) -> list[UsageRow]:
+    """Give rows a node of their own, and one identity one quantity."""
+    return [row._replace(boot=boot + row.boot, node=boot + row.node) for row in rows]
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+async def test_sums_agree_with_those_from_windows_alone(
+    database_url: str, data: st.DataObject
+) -> None:
+    """The ledger in memory adds up windows; the others read months, days and hours."""
+    ledger, plain = await _shared(database_url), _plain[database_url]
+    rows = moved(data.draw(sparse_histories()), f"{len(plain._quantities)}-")
+    for some in (rows, rows[::2], rows[::-1]):
+        await ledger.upsert(some)
+        await plain.upsert(some)
+    hours = st.integers(-2, 100 * 24 + 2).map(lambda n: WINDOW // 3600 * 3600 + n * 3600)
+    start, end = sorted((data.draw(hours), data.draw(hours)))
+    for month in ("2026-11", "2026-12", "2027-01"):
+        zone = ZoneInfo(data.draw(st.sampled_from(ZONES)))
+        for period in ((start, end), month_period(month, zone)):
+            assert await ledger.totals(*period) == await plain.totals(*period)
+            assert await ledger.by_place(*period) == await plain.by_place(*period)
+            assert await ledger.active_users(*period) == await plain.active_users(*period)
+            peak = await ledger.peak(PEAK_USERS, *period)
+            assert peak == await plain.peak(PEAK_USERS, *period)
+
+
+_ledgers: dict[str, SqlLedger] = {}
+_plain: dict[str, MemoryLedger] = {}
+
+
+async def _shared(url: str) -> SqlLedger:
+    """Return one ledger for all examples of a test; the memory one beside it grows as it does."""
+    if url not in _ledgers:
+        _ledgers[url], _plain[url] = await open_ledger(url), MemoryLedger()
+    return _ledgers[url]
+
+
+@pytest.fixture(autouse=True)
+async def _close_shared() -> AsyncIterator[None]:
+    yield
+    for ledger in _ledgers.values():
+        await ledger.close()
+    _ledgers.clear()
+    _plain.clear()
+
+
+async def test_a_ledger_is_added_up_again_for_another_zone(database_url: str) -> None:
+    border = month_period("2026-12", ZoneInfo("Asia/Seoul")).start_s
+    first = await open_ledger(database_url)
+    await first.upsert(
+        [row(1, window=border - 900), row(2, window=border), row(4, window=border + 40_000)]
+    )
+    assert await first.active_users(*month_period("2026-12", first.zone)) == 1
+    await first.close()
+    second = await open_ledger(database_url, "UTC")
+    december = month_period("2026-12", second.zone)
+    assert await second.totals(*december) == {MESSAGES_SENT: 4}
+    await second.upsert([row(5, window=border + 40_000), row(1, window=border - 900)])
+    assert await second.totals(*december) == {MESSAGES_SENT: 5}
+    assert await second.totals(*ALWAYS) == {MESSAGES_SENT: 8}
+    await second.close()
+
+
+async def test_sums_outlive_the_details(database_url: str) -> None:
+    ledger = await open_ledger(database_url)
+    december = month_period("2026-12", ledger.zone)
+    old, new = december.start_s - 10 * 86_400, december.start_s
+    await ledger.upsert([row(1, window=old), row(2, window=new)])
+    await ledger.drop_details(new)
+    await ledger.drop_details(old)  # what is dropped stays dropped
+    assert await _scalar(ledger, "SELECT count(*) FROM usage_window") == 1
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 3}
+    assert await ledger.totals(old // 3600 * 3600, new) == {MESSAGES_SENT: 1}
+    assert await ledger.by_subject(new, new + 900) == {(MESSAGES_SENT, LOBBY): 2}
+    for question in (ledger.by_subject(old, new), ledger.totals(old // 3600 * 3600 + 900, new)):
+        with pytest.raises(PeriodError, match="no longer kept"):
+            await question
+    await ledger.close()
+    with pytest.raises(DatabaseError, match=r"set usage\.zone back"):
+        await open_ledger(database_url, "UTC")
+
+
+async def test_a_replay_of_what_was_dropped_is_set_aside_and_counted_by_nobody(
+    database_url: str,
+) -> None:
+    ledger = await open_ledger(database_url)
+    old = WINDOW - 90 * 86_400
+    await ledger.upsert([row(7, window=old)])
+    await ledger.drop_details(WINDOW)
+    await ledger.upsert([row(7, window=old), row(9, window=old), row(8, window=old), row(1)])
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 8}
+    assert await _scalar(ledger, "SELECT sum(quantity) FROM usage_late") == 9
+    await ledger.close()
+
+
+async def test_postgresql_keeps_each_month_in_a_partition_of_its_own(postgres_url: str) -> None:
+    ledger = await open_ledger(postgres_url)
+    october = WINDOW - 40 * 86_400
+    await ledger.upsert([row(1, window=october), row(1), row(1, window=WINDOW + 40 * 86_400)])
+    count = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_window'::regclass"
+    assert await _scalar(ledger, count) == 3
+    await ledger.drop_details(WINDOW)
+    assert await _scalar(ledger, count) == 2
+    await ledger.upsert([row(2, window=WINDOW + 80 * 86_400)])
+    assert await _scalar(ledger, count) == 3
+    await ledger.close()
+
+
+async def test_a_write_that_fails_after_making_a_partition_can_be_tried_again(
+    postgres_url: str,
+) -> None:
+    ledger = await open_ledger(postgres_url)
+    await _execute(ledger, "ALTER TABLE reader_checkpoint RENAME TO elsewhere")
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable):
+            await ledger.upsert([row(1)], Checkpoint("hub", "1", WINDOW))
+    await _execute(ledger, "ALTER TABLE elsewhere RENAME TO reader_checkpoint")
+    await ledger.upsert([row(1)], Checkpoint("hub", "1", WINDOW))
+    assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 1}
+    await ledger.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
@@ -313,6 +470,11 @@ async def test_a_transaction_waits_for_no_reader(tmp_path: Path) -> None:
         assert report.execute(query).fetchone() == (1,)  # what it began with
     assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 2}
     await ledger.close()
+
+
+async def _scalar(ledger: SqlLedger, query: str) -> int:
+    async with ledger.engine.begin() as connection:
+        return int((await connection.exec_driver_sql(query)).scalar_one())
 
 
 async def _execute(ledger: SqlLedger, statement: str) -> None:

@@ -49,6 +49,7 @@ def rows_of(connection: Connection) -> Rows:
         table.name: sorted(map(dict, connection.execute(select(table)).mappings()), key=repr)
         for table in found.tables.values()
         if table.name not in ("schema_revision", "schema_version")
+        and not table.name.startswith("usage_window_2")  # a partition
     }
     connection.rollback()
     return rows
@@ -102,7 +103,12 @@ async def test_each_revision_keeps_what_was_there_and_gives_it_back(url: str) ->
 async def test_the_last_revision_is_what_the_tables_say(url: str) -> None:
     def differences(connection: Connection) -> list[Any]:
         migrate.upgrade(connection)
-        options = {"compare_type": True, "compare_server_default": True}
+        options = {
+            "compare_type": True,
+            "compare_server_default": True,
+            # Partitions are made as months come.
+            "include_name": lambda name, *_: not str(name).startswith("usage_window_2"),
+        }
         return list(
             compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
         )
