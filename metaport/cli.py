@@ -120,6 +120,25 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
                 "--process", type=int, default=0, metavar="N",
                 help=say("몇 번째 프로세스인지 (0부터)", "which of the processes, from 0"),
             )  # fmt: skip
+            verbs = child.add_subparsers(metavar=say("명령", "command"))
+
+    for verb, ko, en in (
+        ("drain", "미디어 프로세스를 비웁니다 (사람들을 다른 프로세스로 옮김)",
+         "empty a media process: its people are moved to the others"),
+        ("admit", "비운 미디어 프로세스가 다시 방을 받게 합니다",
+         "let a drained media process take rooms again"),
+        ("restart", "미디어 프로세스를 하나씩 비우고 다시 시작합니다 (번호가 없으면 모두)",
+         "empty and restart media processes one after the other (all without numbers)"),
+    ):  # fmt: skip
+        verb_parser = add(verbs, verb, partial(_sfu_command, verb), ko, en)
+        verb_parser.add_argument(
+            "number", type=int, metavar="N", nargs="*" if verb == "restart" else "+",
+            help=say("프로세스 번호 (0부터)", "number of the process, from 0"),
+        )  # fmt: skip
+        verb_parser.add_argument(
+            "--timeout", type=float, default=30.0, metavar="S",
+            help=say("다 옮기기를 기다리는 시간(초)", "seconds to wait until everybody has moved"),
+        )  # fmt: skip
 
     token = add(commands, "token", _token, "접속 토큰을 발급합니다", "mint an access token")
     token.add_argument("--user", help=say("사용자 id", "user id"))
@@ -249,6 +268,13 @@ def _sfu(arguments: argparse.Namespace) -> int:
     name = sfu_process(config, number).name
     entry = partial(run_sfu, number=number)
     return serve(name, config, entry, arguments.supervised, arguments.lang)
+
+
+def _sfu_command(verb: str, arguments: argparse.Namespace) -> int:
+    config = _load(arguments)
+    from metaport import sfu_commands
+
+    return sfu_commands.run(config, arguments.lang, verb, arguments.number, arguments.timeout)
 
 
 def serve(

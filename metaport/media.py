@@ -77,6 +77,8 @@ class MediaRelay:
         self._left_behind: dict[tuple[str, str], str] = {}
         # Who was told to move, so that a second word does not start them again.
         self._told: set[tuple[str, str, str]] = set()
+        # What an SFU says to somebody whom it has not answered yet: SFU and frames.
+        self._held: dict[tuple[str, str], tuple[str, list[dict[str, Any]]]] = {}
         self._members: dict[str, str] = {}  # WHIP or WHEP participant: SFU
         # Leaves that an SFU did not hear: it may live, and would count on.
         self._unheard_leaves: dict[tuple[str, str, Any], tuple[MediaClient, dict[str, Any]]] = {}
@@ -152,36 +154,27 @@ class MediaRelay:
         link = await self.place(room)
         session = client.session
         self._unheard_leaves.pop((link.name, session, room), None)
-        places = self._places.setdefault(session, {})
-        before = places.get(room)
-        moving = before is not None and before != link.name
-        old = self.links.get(before) if before is not None and moving else None
+        before = self._places.get(session, {}).get(room)
+        old = self.links.get(before) if before not in (None, link.name) else None
         if old is not None and old.connected:
             await old.request("hand_over", session=session, room=room)
-        # Before the reply: what the SFU says by itself may be read together with it.
-        places[room] = link.name
+        _, held = self._held[session, room] = link.name, []
         try:
             reply = await self._carry(link, client, frame)
         except (ControlError, SfuAway):
-            await self._stay(client, room, before, frame)
+            if old is not None and old.connected:
+                with contextlib.suppress(ControlError, SfuAway):
+                    await self._carry(old, client, frame)  # which takes them back
             raise
+        finally:
+            del self._held[session, room]
+        self._places.setdefault(session, {})[room] = link.name
         link.expect(room)
-        if before is not None and moving:
+        if before is not None and before != link.name:
             self._left_behind[session, room] = before
+        # The caller sends the reply before the loop turns.
+        asyncio.get_running_loop().call_soon(self._deliver_all, link.name, session, held)
         return reply
-
-    async def _stay(
-        self, client: MediaClient, room: str, before: str | None, frame: dict[str, Any]
-    ) -> None:
-        """Go on at the old place, if there was one: the new one would not have them."""
-        places = self._places.get(client.session, {})
-        if before is None:
-            places.pop(room, None)
-            return
-        places[room] = before
-        if (old := self.links.get(before)) is not None and old.connected:
-            with contextlib.suppress(ControlError, SfuAway):
-                await self._carry(old, client, frame)
 
     async def _leave(self, client: MediaClient, room: str, frame: dict[str, Any]) -> dict[str, Any]:
         session = client.session
@@ -455,6 +448,10 @@ class MediaRelay:
             logger.debug("%s went away while it drained", link.name)
 
     def _deliver(self, name: str, session: str, frame: dict[str, Any]) -> None:
+        waiting, held = self._held.get((session, frame["room"]), (None, []))
+        if waiting == name:
+            held.append(frame)
+            return
         places = self._places.get(session, {})
         if places.get(frame["room"]) != name:
             return  # of a place that was left
@@ -463,6 +460,10 @@ class MediaRelay:
             del places[frame["room"]]
         if (client := self._clients.get(session)) is not None:
             client.push(frame)
+
+    def _deliver_all(self, name: str, session: str, frames: list[dict[str, Any]]) -> None:
+        for frame in frames:
+            self._deliver(name, session, frame)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

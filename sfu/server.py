@@ -206,8 +206,8 @@ class SfuServer:
 
     async def _moved(self, deadline: float) -> None:
         """Wait until everybody has moved, or nobody is there who could move them."""
-        participants, links = self.conference.participants, self._signaling.links
-        while participants and links and self._clock() < deadline:  # noqa: ASYNC110 - no event
+        participants, hubs = self.conference.participants, self._signaling.hubs
+        while participants and hubs and self._clock() < deadline:  # noqa: ASYNC110 - no event
             await asyncio.sleep(MOVED_S)
 
     def counters(self) -> Map:

@@ -53,6 +53,7 @@ class Signaling:
         self._sessions: dict[str, dict[str, Participant]] = {}
         # The hubs that have asked anything and are still connected.
         self.links: list[Link] = []
+        self.hubs: list[Link] = []  # those of them that have chat sessions, and move people
         # Called when a hub or an operator asks this process to end once it is drained.
         self.stop: Callable[[], None] = _go_on
 
@@ -80,7 +81,7 @@ class Signaling:
             case Stats():
                 return {**self.conference.counters(), "details": self.conference.details()}
             case Load():
-                return self.conference.load()
+                return {**self.conference.load(), "hubs": len(self.hubs)}
             case HandOver():
                 return self._hand_over(operation)
             case EndRoom():
@@ -105,6 +106,8 @@ class Signaling:
         """Give everybody whom `link` spoke for a grace period; their media goes on."""
         if link in self.links:
             self.links.remove(link)
+        if link in self.hubs:
+            self.hubs.remove(link)
         for participant in self.conference.participants.values():
             if participant.link is link:
                 participant.link = None
@@ -126,6 +129,8 @@ class Signaling:
         The reply names those of them that have media here, so that the hub can tell the others
         to join again, and the WHIP and WHEP participants, for their presence.
         """
+        if link not in self.hubs:
+            self.hubs.append(link)
         living = set(sessions)
         for participant in self.conference.participants.values():
             if participant.stay.handed_over:

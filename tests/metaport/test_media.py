@@ -42,6 +42,7 @@ class Sfu:
         self.ended_rooms = []
         self.rooms = []
         self.draining = self.full = False
+        self.at_join = None
 
     def receive_request(self, link, request):
         self.asked.append(request["op"])
@@ -54,6 +55,8 @@ class Sfu:
                 raise Refused("too_many_participants")
             case {"op": "frame", "session": session, "frame": {"t": "media.join"}}:
                 self.known.add(session)
+                if self.at_join:
+                    link.push(self.at_join)
                 return {"t": "media.joined", "room": request["room"]}
             case {"op": "frame", "session": session, "frame": {"t": kind}}:
                 self.known.discard(session)
@@ -350,3 +353,13 @@ async def test_a_hub_that_starts_finds_the_rooms_where_they_are(tmp_path):
         await house.joined("s-1")
         assert house.where("s-1") == ["sfu"]
         await house.close()
+
+
+async def test_what_an_sfu_says_by_itself_follows_the_reply(house):
+    """A client that moves tells the new place's frames from the old one's by the reply."""
+    client = Client("s-1")
+    offer = {"t": "media.offer", "room": "lobby", "n": 1}
+    house.sfu.at_join = {"event": "frame", "session": "s-1", "frame": offer}
+    reply = await house.relay.request(client, {"t": "media.join", "room": "lobby"})
+    assert (reply["t"], client.pushed) == ("media.joined", [])
+    await said(client, offer)

@@ -103,10 +103,14 @@ async def test_a_draining_sfu_tells_every_hub_and_admits_nobody(world: World) ->
     with pytest.raises(Refused, match="media_unavailable"):
         late.join()
     assert world.ask("load") == {
-        "participants": 1, "rooms": [ROOM], "packets": 0, "draining": True,
+        "participants": 1, "rooms": [ROOM], "packets": 0, "draining": True, "hubs": 0,
     }  # fmt: skip
     world.ask("admit")
     late.join()
+    world.ask("sessions", sessions=[], hub=other)
+    assert world.ask("load")["hubs"] == 1
+    world.signaling.link_lost(other)
+    assert world.ask("load")["hubs"] == 0
 
 
 async def test_an_operator_can_have_it_end_after_the_drain(world: World) -> None:

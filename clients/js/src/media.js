@@ -2,6 +2,7 @@ import { Backoff } from "./backoff.js";
 import { MetaportError } from "./errors.js";
 import { Emitter } from "./events.js";
 import { LocalTrack } from "./local_track.js";
+import { Moving } from "./moving.js";
 import { Participants } from "./participants.js";
 import { Publishing } from "./publishing.js";
 import { Subscribing } from "./subscribing.js";
@@ -22,6 +23,8 @@ const PASSING = new Set(["media_unavailable", "no_media", "internal", "timeout"]
  * 3. When the chat connection was away, `resume` claims the same place again without touching media;
  *    when the media server was, or ICE cannot be restarted, a new place is taken and everything
  *    published again.
+ * 4. When the media server is about to go (`media.move`), a place on another one is taken while the
+ *    old one carries; the change is made once the new one does.
  *
  * Events: `state`; `track` (RemoteTrack that can now be shown, or no longer: `stream` is `null`);
  * `removed` (RemoteTrack); `participant` ({event, participant}); `speakers`; `local` (LocalTrack);
@@ -69,6 +72,10 @@ export class Media extends Emitter {
   /** Frames that came before the reply to `media.join`. @type {any[]} */
   #early = [];
   #networkChanged = false;
+  /** Present while changing to another media server. @type {Moving | null} */
+  #moving = null;
+  /** Whether a place there was asked for, and there is none yet. */
+  #leaving = false;
   /** @type {{auto: boolean, tracks?: string[]} | null} */
   #subscription = null;
 
@@ -183,6 +190,7 @@ export class Media extends Emitter {
   /** The room is left for a while: the chat connection is away. Media goes on. */
   suspend() {
     if (!this.#wanted) return;
+    if (this.#moving) this.#arrive(this.#moving);
     this.#attempt += 1;
     for (const transport of this.#transports()) transport.watch.pause();
     if (this.state === "joined") this.#become("recovering");
@@ -218,31 +226,42 @@ export class Media extends Emitter {
   /** @param {any} frame a `media.*` frame the server sent unasked */
   receive(frame) {
     if (frame.t === "media.closed") this.#rebuild();
+    else if (frame.t === "media.move") this.#move();
     else if (this.state === "joined") this.#handle(frame);
     else if (this.#wanted) this.#early.push(frame);
   }
 
   #handle(frame) {
     if (frame.t === "media.offer") {
-      this.#answering = this.#answering.then(() => this.#answer(frame));
+      const subscribing = this.#subscribing;
+      this.#answering = this.#answering.then(() => this.#answer(frame, subscribing));
     } else if (frame.t === "media.participant") {
-      this.participants.change(frame);
-      this.emit("participant", frame);
+      this.#present.change(frame);
+      this.#show("participant", frame);
     } else if (frame.t === "media.track") this.#trackChanged(frame);
     else if (frame.t === "media.speakers") {
-      this.participants.speakers(frame.speakers);
-      this.emit("speakers", frame.speakers);
+      this.#present.speakers(frame.speakers);
+      this.#show("speakers", frame.speakers);
     }
+  }
+
+  /** Who is there by the server we talk to; what is shown follows when it carries. */
+  get #present() {
+    return this.#moving?.participants ?? this.participants;
+  }
+
+  #show(event, detail) {
+    if (!this.#moving) this.emit(event, detail);
   }
 
   #trackChanged({ event, track: frame }) {
     if (event !== "removed") {
-      const track = this.participants.add(frame);
-      if (track) this.emit("track", track);
+      const track = this.#present.add(frame);
+      if (track) this.#show("track", track);
       return;
     }
-    const track = this.participants.remove(frame);
-    if (track) this.emit("removed", track);
+    const track = this.#present.remove(frame);
+    if (track) this.#show("removed", track);
   }
 
   /** Ask for a place until there is one. @returns {Promise<MetaportError | undefined>} a refusal */
@@ -279,7 +298,10 @@ export class Media extends Emitter {
     const same = this.#publishing !== null && reply.participant === this.participants.self;
     this.#resume = reply.resume ?? null;
     this.#backoff.reset();
-    if (!same) this.#open(reply.ice_servers ?? []);
+    if (!same) {
+      this.#closeTransports();
+      this.#open(reply.ice_servers ?? []);
+    }
     this.participants.reset(reply.participant, reply.participants, reply.tracks);
     this.#become("joined");
     for (const frame of this.#early.splice(0)) this.#handle(frame);
@@ -305,7 +327,6 @@ export class Media extends Emitter {
 
   /** @param {RTCIceServer[]} iceServers */
   #open(iceServers) {
-    this.#closeTransports();
     const giveUp = () => this.#giveUp();
     const environment = this.#environment;
     this.#publishing = new Publishing({
@@ -323,9 +344,8 @@ export class Media extends Emitter {
     });
   }
 
-  async #answer({ n, sdp, tracks }) {
-    const subscribing = this.#subscribing;
-    if (!subscribing) return;
+  async #answer({ n, sdp, tracks }, subscribing) {
+    if (!subscribing || subscribing !== this.#subscribing) return;
     try {
       const answer = await subscribing.answer(sdp);
       if (subscribing !== this.#subscribing) return;
@@ -340,15 +360,15 @@ export class Media extends Emitter {
   #bind(subscribing, frames) {
     const received = new Map();
     for (const frame of frames) {
-      const track = this.participants.add(frame);
+      const track = this.#present.add(frame);
       if (track) received.set(track, subscribing.track(frame.mid));
     }
-    for (const track of this.participants.tracks()) {
+    for (const track of this.#present.tracks()) {
       const mediaTrack = received.get(track) ?? null;
       if (track.mediaTrack === mediaTrack) continue;
       track.mediaTrack = mediaTrack;
       track.stream = mediaTrack && new /** @type {any} */ (this.#environment).MediaStream([mediaTrack]);
-      this.emit("track", track);
+      this.#show("track", track);
     }
   }
 
@@ -449,6 +469,55 @@ export class Media extends Emitter {
     if (attempt === this.#attempt) this.#establish();
   }
 
+  /** Take a place on another media server, and change over once it carries. */
+  async #move() {
+    if (this.state !== "joined" || this.#moving || this.#leaving) return;
+    const attempt = this.#attempt;
+    this.#leaving = true;
+    const reply = await this.#askElsewhere(attempt);
+    this.#leaving = false;
+    if (!reply || attempt !== this.#attempt) return;
+    const [environment, shown, transports] = [this.#environment, this.participants, this.#transports()];
+    const moving = new Moving({ environment, shown, transports });
+    this.#moving = moving;
+    this.#resume = reply.resume ?? null;
+    this.#open(reply.ice_servers ?? []);
+    moving.participants.reset(reply.participant, reply.participants, reply.tracks);
+    await this.#catchUp(false, reply.tracks).catch((error) => this.#unsettled(error));
+    await moving.arrived(() => this.#sending);
+    if (this.#moving === moving) this.#arrive(moving);
+  }
+
+  /** Ask until there is a place or the old one has ended, which is told by `media.closed`. */
+  async #askElsewhere(attempt) {
+    this.#backoff.reset();
+    while (attempt === this.#attempt) {
+      try {
+        return await this.#ask("media.join");
+      } catch (error) {
+        if (!PASSING.has(/** @type {any} */ (error).reason)) return null;
+        await this.#pause(this.#backoff.next());
+      }
+    }
+    return null;
+  }
+
+  /** Whether what we publish, if anything, has a way to the server. */
+  get #sending() {
+    return this.local.size === 0 || this.#publishing?.peer.connectionState === "connected";
+  }
+
+  /** Show what the new media server brings, and let go of the old one. */
+  #arrive(moving) {
+    const before = this.participants.tracks();
+    this.#moving = null;
+    this.participants.become(moving.participants);
+    for (const track of this.participants.tracks()) this.emit("track", track);
+    for (const track of before) this.emit("removed", track);
+    moving.close();
+    this.#ask("media.release").catch(() => {});
+  }
+
   #restartAll() {
     for (const { watch } of this.#transports()) watch.restartNow();
   }
@@ -465,6 +534,8 @@ export class Media extends Emitter {
   }
 
   #closeTransports() {
+    this.#moving?.close();
+    this.#moving = null;
     for (const transport of this.#transports()) transport.close();
     this.#publishing = null;
     this.#subscribing = null;

@@ -78,6 +78,12 @@ export class Participants {
     for (const frame of tracks) this.add(frame);
   }
 
+  /** Be the same people and tracks as another place's. @param {Participants} other */
+  become(other) {
+    this.people = other.people;
+    this.self = other.self;
+  }
+
   clear() {
     this.people = new Map();
     this.self = null;

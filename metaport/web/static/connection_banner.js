@@ -94,7 +94,9 @@ export class ConnectionBanner {
       };
       return { word: say("waiting"), hint, action: say("now"), act: () => client.connection.probe() };
     }
-    if (kind === "recovering") return { word: say("recovering"), hint: () => "", action: "", act: null };
+    if (kind === "recovering") {
+      return { word: say("recovering"), hint: () => say("recoveringHint"), action: "", act: null };
+    }
     return { word: say("blocked"), hint: () => "", action: say("unblock"), act: () => client.playback.resume() };
   }
 }

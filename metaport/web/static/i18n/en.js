@@ -66,6 +66,7 @@ export default {
     closed: "The connection to the server has ended.",
     again: "Enter again",
     recovering: "Rejoining voice and video.",
+    recoveringHint: "Chat goes on meanwhile.",
     blocked: "Your browser is holding back the sound.",
     unblock: "Turn sound on",
   },

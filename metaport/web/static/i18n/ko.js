@@ -66,6 +66,7 @@ export default {
     closed: "서버와 연결이 종료되었습니다.",
     again: "다시 입장",
     recovering: "음성·영상에 다시 참여하고 있습니다.",
+    recoveringHint: "그동안 채팅은 계속할 수 있습니다.",
     blocked: "브라우저가 소리를 막고 있습니다.",
     unblock: "소리 켜기",
   },
