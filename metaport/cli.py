@@ -191,7 +191,13 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
     usage = group("usage", "사용량", "usage")
     report = add(usage, "report", _report, "월 사용량과 금액", "usage and cost of a month")
     report.add_argument("--month", required=True, metavar="YYYY-MM", help=say("월", "month"))
-    report.add_argument("--format", choices=("text", "json", "csv", "html"), default="text")
+    report.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "focus", "html", "xlsx", "pdf"),
+        default="text",
+        help=say("형식 (focus: FinOps FOCUS 열의 CSV)", "form (focus: CSV in FinOps columns)"),
+    )
+    report.add_argument("--output", type=Path, metavar="FILE", help=say("쓸 파일", "file to write"))
 
     config = group("config", "설정", "configuration")
     add(config, "check", _config_check, "설정을 검사합니다", "check the configuration")
@@ -424,7 +430,7 @@ def _token_revoke(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from metaport.usage import print_report
+    from metaport.usage_commands import print_report
 
     if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", arguments.month):
         month = ascii(arguments.month)
@@ -434,7 +440,9 @@ def _report(arguments: argparse.Namespace) -> int:
         _complain(f"--month: {text.to(arguments.lang)}")
         return MISUSED
     config = _load(arguments)
-    return asyncio.run(print_report(config, arguments.month, arguments.format, arguments.lang))
+    return asyncio.run(
+        print_report(config, arguments.month, arguments.format, arguments.lang, arguments.output)
+    )
 
 
 def _config_check(arguments: argparse.Namespace) -> int:

@@ -7,25 +7,18 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from metaport.config import Config
-from metaport.db.engine import open_engine
-from metaport.db.errors import DatabaseError
-from metaport.db.ledger import SqlLedger
-from metaport.language import Say
 from metaport.log import Follower, LogError, LogTrimmed, trim
 from metaport.usage_log import usage_of
-from metering.errors import LedgerUnavailable, MeteringError
+from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint, UsageRow
 from metering.ledger import Ledger
 from metering.pricebook import PriceBook, load_price_book
-from metering.report import RENDERERS, Report, build_report
+from metering.report import Report, build_report
 from metering.visit import cost_of
 
 logger = logging.getLogger(__name__)
@@ -204,13 +197,15 @@ class LedgerReports:
         self._book = book
         self._zone = zone
 
-    async def month(self, month: str, now: float) -> Report:
-        """Build the report of a month such as 2026-11.
+    async def month(self, month: str, now: float, *, details: bool = False) -> Report:
+        """Build the report of a month such as 2026-11, with usage by day and room if asked.
 
         Raises:
             PeriodError, PriceBookError, PriceMissing, LedgerUnavailable
         """
-        return await build_report(self._ledger, self._book(), month, self._zone, now)
+        return await build_report(
+            self._ledger, self._book(), month, self._zone, now, details=details
+        )
 
     async def visit(self, user: str, now: float) -> dict[str, Any]:
         """Price what one user caused in the last 24 hours.
@@ -223,27 +218,3 @@ class LedgerReports:
             self._ledger, self._book(), user, at_s - VISIT_S, at_s + 1, zone=self._zone
         )
         return cost.as_json()
-
-
-async def print_report(config: Config, month: str, form: str, lang: str) -> int:
-    """Print the report of a month on standard output; returns the exit code."""
-    now = datetime.now(UTC).timestamp()
-    if config.database.url is None and not (config.data.dir / "metaport.db").exists():
-        nothing = Say("아직 사용량 기록이 없습니다", "there is no usage yet")
-        sentence = nothing.ko if lang == "ko" else nothing.en
-        print(f"metaport: {sentence} (data.dir: {config.data.dir})", file=sys.stderr)
-        return 1
-    try:
-        engine = await open_engine(config.database_url)
-        try:
-            zone = config.usage.zone
-            ledger = SqlLedger(engine, zone)
-            reports = LedgerReports(ledger, partial(price_book, config), zone)
-            report = await reports.month(month, now)
-        finally:
-            await engine.dispose()
-    except (MeteringError, DatabaseError) as error:
-        print(f"metaport: {error}", file=sys.stderr)
-        return 2
-    print(RENDERERS[form](report, lang), end="")
-    return 0

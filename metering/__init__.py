@@ -6,7 +6,9 @@
    checkpoint of the reader that brought it.
 3. `report.build_report` adds up a month, prices it with the book in force (`pricebook`, `rating`)
    and makes the statement; `visit.cost_of` does the same for one user.
-4. `report_text`, `report_csv` and `report_html` write the statement in Korean or English.
+4. `statement_document` puts it into words as a `document.Document`, the one model that
+   `document_text`, `document_html`, `document_xlsx` and `document_pdf` write; `report_csv` and
+   `report_focus` write its raw figures.
 5. `budget.Budget` holds it against what the contract allows.
 
 **A row may come late, twice, or in another order, and a process may die anywhere: the sums are the

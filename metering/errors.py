@@ -4,6 +4,7 @@ MeteringError
 ├── PeriodError         a month, a date or a zone that cannot be read
 ├── PriceBookError      a price book that cannot be trusted: file, line and reason
 ├── PriceMissing        usage that no price in force covers
+├── FontMissing         no Korean font for a PDF: the package that brings it is not installed
 └── LedgerUnavailable   the ledger cannot be reached; try again later
 """
 
@@ -29,6 +30,17 @@ class PriceBookError(MeteringError):
 
 class PriceMissing(MeteringError, ValueError):
     """Usage that no price in force covers; nothing is priced with a guess."""
+
+
+class FontMissing(MeteringError):
+    """No Korean font for a PDF."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"the Korean font for PDF comes with the package {package}, which is not installed; "
+            "ask for html instead and print it"
+        )
+        self.package = package
 
 
 class LedgerUnavailable(MeteringError):

@@ -16,9 +16,14 @@ from the first unit of the month all the same: there is no second free allowance
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+from metering.document_html import render_html
+from metering.document_pdf import render_pdf
+from metering.document_text import render_text
+from metering.document_xlsx import render_xlsx
 from metering.errors import PriceMissing
 from metering.ledger import Ledger
 from metering.money import EXACT
@@ -26,21 +31,29 @@ from metering.pricebook import PriceBook, Version
 from metering.rating.month import Part, rate_month
 from metering.rating.rounding import Scope
 from metering.report_csv import render_csv
-from metering.report_html import render_html
-from metering.report_text import render_text
+from metering.report_focus import render_focus
 from metering.statement import Line, LineId, Report
+from metering.statement_document import document_of
 from metering.windows import Period, days_of, month_period, open_zone
 
-__all__ = ["RENDERERS", "Line", "LineId", "Report", "build_report", "render_json"]
+__all__ = ["DETAILED", "RENDERERS", "Line", "LineId", "Report", "build_report", "render_json"]
 
 
 async def build_report(
-    ledger: Ledger, book: PriceBook, month: str, zone: str, now: float
+    ledger: Ledger,
+    book: PriceBook,
+    month: str,
+    zone: str,
+    now: float,
+    *,
+    details: bool = False,
 ) -> Report:
     """Make the statement of a month like 2026-11, as far as the ledger knows it.
 
     A month is complete when it is over and every reader has come to its end; its bytes then
-    depend on ledger and price book alone. Raises PeriodError, PriceMissing, LedgerUnavailable.
+    depend on ledger and price book alone. `details` asks for usage by day and room.
+
+    Raises PeriodError, PriceMissing, LedgerUnavailable.
     """
     opened = open_zone(zone)
     period = month_period(month, opened)
@@ -65,7 +78,26 @@ async def build_report(
         subtotal=rated.subtotal,
         vat=rated.vat,
         total=EXACT.add(rated.subtotal, rated.vat),
+        by_day=await _by_day(ledger, period, opened) if details else {},
+        by_room=await _by_room(ledger, period) if details else {},
     )
+
+
+async def _by_day(
+    ledger: Ledger, period: Period, zone: ZoneInfo
+) -> Mapping[str, Mapping[str, int]]:
+    return {
+        datetime.fromtimestamp(day.start_s, zone).date().isoformat(): await ledger.totals(*day)
+        for day in days_of(period, zone)
+    }
+
+
+async def _by_room(ledger: Ledger, period: Period) -> Mapping[str, Mapping[str, int]]:
+    rooms: dict[str, dict[str, int]] = {}
+    for (meter, subject), quantity in (await ledger.by_subject(*period)).items():
+        meters = rooms.setdefault(subject.room, {})
+        meters[meter] = meters.get(meter, 0) + quantity
+    return dict(sorted(rooms.items()))
 
 
 async def _measure(
@@ -88,12 +120,22 @@ async def _measure(
     return Part(version, await ledger.totals(*part), pieces, len(days), opens)
 
 
-def render_json(report: Report, _lang: str = "en") -> str:
+def render_json(report: Report, _lang: str = "en") -> bytes:
     """Write a statement as JSON; it has no words, so every language gets the same bytes."""
-    return json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n"
+    return (json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n").encode()
 
 
-# Every form of a statement: a function of the report and of the language, ko or en.
-RENDERERS: Mapping[str, Callable[[Report, str], str]] = MappingProxyType(
-    {"text": render_text, "json": render_json, "csv": render_csv, "html": render_html}
+# Every form of a statement: a function of the report and of the language, ko or en. Those in
+# DETAILED have room for usage by day and room, and want a report that was built with `details`.
+RENDERERS: Mapping[str, Callable[[Report, str], bytes]] = MappingProxyType(
+    {
+        "text": lambda report, lang: render_text(document_of(report, lang)).encode(),
+        "json": render_json,
+        "csv": lambda report, lang: render_csv(report, lang).encode(),
+        "focus": lambda report, _: render_focus(report).encode(),
+        "html": lambda report, lang: render_html(document_of(report, lang)).encode(),
+        "xlsx": lambda report, lang: render_xlsx(document_of(report, lang)),
+        "pdf": lambda report, lang: render_pdf(document_of(report, lang)),
+    }
 )
+DETAILED = frozenset({"html", "xlsx", "pdf"})

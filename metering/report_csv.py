@@ -6,7 +6,7 @@ import io
 from metering.meters import METERS
 from metering.money import plain
 from metering.statement import Report
-from metering.statement_table import title_of
+from metering.statement_document import title_of
 from metering.statement_words import adjustment_title, words
 
 # Spreadsheets on Korean desktops take a file without it for CP949 and show nonsense.

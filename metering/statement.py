@@ -1,6 +1,7 @@
 """A month's statement as plain values: what every form of it is written from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -59,6 +60,9 @@ class Report:
     subtotal: Decimal
     vat: Decimal
     total: Decimal
+    # What was used by day and by room (key, then meter, to quantity); empty unless asked for.
+    by_day: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    by_room: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def as_of(self) -> str | None:
         """Write the second up to which the figures are known as ISO 8601 in the report's zone."""

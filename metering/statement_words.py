@@ -40,6 +40,17 @@ class Words:
     price: str
     measured: str
     adjustments: str
+    by_day: str
+    by_room: str
+    day: str
+    room: str
+    no_room: str
+    others: str
+    apart: str
+    shares: str
+    cost_by_day: str
+    minutes_by_day: str
+    minutes: str
     kinds: MappingProxyType[Kind, str]
     times: MappingProxyType[str, str]
     services: MappingProxyType[Service, str]
@@ -77,6 +88,20 @@ KOREAN = Words(
     price="{price}{currency} / {per}",
     measured="측정 {quantity}",
     adjustments="조정",
+    by_day="일자별 금액",
+    by_room="방별 금액",
+    day="일자",
+    room="방",
+    no_room="(방 없음)",
+    others="그 밖의 방 {count}개",
+    apart="정액·할인·약정·절사",
+    shares=(
+        "구간, 최소 금액, 반올림은 한 달 전체에 걸리므로, 항목마다 금액을 수량에 비례하여 1원 "
+        "단위로 나누어 적은 것입니다. 나눈 금액의 합은 명세서의 금액과 같습니다."
+    ),
+    cost_by_day="일자별 금액(공급가액)",
+    minutes_by_day="일자별 참여 시간",
+    minutes="분",
     kinds=MappingProxyType(
         {
             Kind.TIER_FEE: "구간 요금: {subject}",
@@ -132,6 +157,21 @@ ENGLISH = Words(
     price="{currency} {price} / {per}",
     measured="measured {quantity}",
     adjustments="Adjustments",
+    by_day="Amounts by day",
+    by_room="Amounts by room",
+    day="Day",
+    room="Room",
+    no_room="(no room)",
+    others="{count} other rooms",
+    apart="Fees, discounts, commitment, cut",
+    shares=(
+        "Tiers, minimums and rounding belong to the whole month, so what each meter costs is "
+        "shared in proportion to its quantities, in whole coins. The shares add up to the "
+        "statement."
+    ),
+    cost_by_day="Amount by day, before VAT",
+    minutes_by_day="Participation by day",
+    minutes="minutes",
     kinds=MappingProxyType(
         {
             Kind.TIER_FEE: "Fee of a tier: {subject}",

@@ -44,7 +44,7 @@ class Enter(Protocol):
 class Reports(Protocol):
     """Questions to the ledger, priced."""
 
-    async def month(self, month: str, now: float) -> Report:
+    async def month(self, month: str, now: float, *, details: bool = False) -> Report:
         """Build the report of a month; raises `ValueError` on an impossible month."""
 
     async def visit(self, user: str, now: float) -> dict[str, Any]:

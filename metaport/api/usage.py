@@ -1,5 +1,6 @@
 """Usage over HTTP: the month's report for operators, a visit's cost for the visitor."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -8,16 +9,20 @@ from metaport.api.access import require
 from metaport.api.bodies import respond
 from metaport.api.problems import Problem, wants_korean
 from metaport.api.services import SERVICES
+from metering.document_html import STYLE_SOURCE
 from metering.errors import MeteringError
-from metering.report import RENDERERS
-from metering.report_html import STYLE_SOURCE
+from metering.report import DETAILED, RENDERERS
 
 CONTENT_TYPES = {
     "json": "application/json",
     "text": "text/plain",
     "csv": "text/csv",
+    "focus": "text/csv",
     "html": "text/html",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "pdf": "application/pdf",
 }
+BINARY = frozenset({"xlsx", "pdf"})
 
 
 async def report(request: web.Request) -> web.Response:
@@ -32,13 +37,19 @@ async def report(request: web.Request) -> web.Response:
     if language not in ("ko", "en"):
         raise Problem("bad-request", "lang: ko|en")
     try:
-        month = await services.reports.month(request.query.get("month", ""), now)
+        month = await services.reports.month(
+            request.query.get("month", ""), now, details=form in DETAILED
+        )
+        # Laying out a PDF takes a second: chat goes on meanwhile.
+        body = await asyncio.to_thread(RENDERERS[form], month, language)
     except ValueError as error:
         raise Problem("bad-request", f"month: {error}") from None
     except MeteringError as error:
         raise Problem("usage-unavailable", str(error)) from None
     response = web.Response(
-        text=RENDERERS[form](month, language), content_type=CONTENT_TYPES[form], charset="utf-8"
+        body=body,
+        content_type=CONTENT_TYPES[form],
+        charset=None if form in BINARY else "utf-8",
     )
     if form == "html":
         # The page carries its own style, to be saved and printed; the policy admits just that.

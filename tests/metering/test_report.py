@@ -207,7 +207,7 @@ async def test_nobody_reported_is_not_nothing_used() -> None:
     report = await november(MemoryLedger(), load_price_book())
     assert not report.complete
     assert report.as_json()["as_of"] is None
-    assert "측정 없음" in RENDERERS["text"](report, "ko")
+    assert "측정 없음" in RENDERERS["text"](report, "ko").decode()
 
 
 async def test_what_cannot_be_priced_is_refused() -> None:

@@ -5,9 +5,14 @@ import hashlib
 from html import unescape
 from html.parser import HTMLParser
 
+from metering.document_html import STYLE_SOURCE
 from metering.meters import METERS
-from metering.report_html import STYLE_SOURCE, render_html
+from metering.report import RENDERERS
 from metering.statement import Report
+
+
+def html_of(report: Report, lang: str) -> str:
+    return RENDERERS["html"](report, lang).decode()
 
 
 class Page(HTMLParser):
@@ -30,7 +35,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_and_loads_nothing(report: Report, lang: str) -> None:
-    text = render_html(report, lang)
+    text = html_of(report, lang)
     page = Page()
     page.feed(text)
     page.close()
@@ -41,7 +46,7 @@ def test_the_page_is_whole_and_loads_nothing(report: Report, lang: str) -> None:
 
 
 def test_the_page_says_what_it_is(report: Report, lang: str) -> None:
-    said = unescape(render_html(report, lang))
+    said = unescape(html_of(report, lang))
     assert {"ko": "청구서가 아닙니다", "en": "not an invoice"}[lang] in said
     assert {"ko": "잠정", "en": "provisional"}[lang] in said
     assert {"ko": "2026-11-01 00:00 ~ 2026-12-01 00:00", "en": "2026-11-01 00:00 to"}[lang] in said
@@ -49,6 +54,6 @@ def test_the_page_says_what_it_is(report: Report, lang: str) -> None:
 
 
 def test_the_style_and_no_other_can_be_allowed(report: Report) -> None:
-    style = render_html(report, "ko").partition("<style>")[2].partition("</style>")[0]
+    style = html_of(report, "ko").partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"'sha256-{digest}'" == STYLE_SOURCE
