@@ -25,6 +25,7 @@ from metering.document_pdf import render_pdf
 from metering.document_text import render_text
 from metering.document_xlsx import render_xlsx
 from metering.errors import PriceMissing
+from metering.events import Place
 from metering.ledger import Ledger
 from metering.money import EXACT
 from metering.pricebook import PriceBook, Version
@@ -51,7 +52,7 @@ async def build_report(
     """Make the statement of a month like 2026-11, as far as the ledger knows it.
 
     A month is complete when it is over and every reader has come to its end; its bytes then
-    depend on ledger and price book alone. `details` asks for usage by day and room.
+    depend on ledger and price book alone. `details` asks for usage by day, room and app.
 
     Raises PeriodError, PriceMissing, LedgerUnavailable.
     """
@@ -79,7 +80,8 @@ async def build_report(
         vat=rated.vat,
         total=EXACT.add(rated.subtotal, rated.vat),
         by_day=await _by_day(ledger, period, opened) if details else {},
-        by_room=await _by_room(ledger, period) if details else {},
+        by_room=await _by_place(ledger, period, lambda place: place.room) if details else {},
+        by_app=await _by_place(ledger, period, lambda place: place.app) if details else {},
     )
 
 
@@ -92,12 +94,14 @@ async def _by_day(
     }
 
 
-async def _by_room(ledger: Ledger, period: Period) -> Mapping[str, Mapping[str, int]]:
-    rooms: dict[str, dict[str, int]] = {}
-    for (meter, subject), quantity in (await ledger.by_subject(*period)).items():
-        meters = rooms.setdefault(subject.room, {})
+async def _by_place(
+    ledger: Ledger, period: Period, key: Callable[[Place], str]
+) -> Mapping[str, Mapping[str, int]]:
+    places: dict[str, dict[str, int]] = {}
+    for (meter, place), quantity in (await ledger.by_place(*period)).items():
+        meters = places.setdefault(key(place), {})
         meters[meter] = meters.get(meter, 0) + quantity
-    return dict(sorted(rooms.items()))
+    return dict(sorted(places.items()))
 
 
 async def _measure(

@@ -60,9 +60,10 @@ class Report:
     subtotal: Decimal
     vat: Decimal
     total: Decimal
-    # What was used by day and by room (key, then meter, to quantity); empty unless asked for.
+    # What was used by day, room and app (key, then meter, to quantity); empty unless asked for.
     by_day: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     by_room: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    by_app: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def as_of(self) -> str | None:
         """Write the second up to which the figures are known as ISO 8601 in the report's zone."""

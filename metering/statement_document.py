@@ -138,6 +138,9 @@ def _details(report: Report, said: Words) -> Iterator[Table | Chart]:
         yield _cost_chart(days, report, said)
         yield _use_chart(days, said)
         yield _shares(days, report, said, (said.by_day, said.day))
+    if len(report.by_app) > 1:
+        apps = break_down(report.lines, report.adjustments, report.by_app, report.currency)
+        yield _shares(apps, report, said, (said.by_app, said.app))
     if report.by_room:
         rooms = break_down(report.lines, report.adjustments, report.by_room, report.currency)
         yield _shares(rooms, report, said, (said.by_room, said.room), MOST_ROOMS)

@@ -42,8 +42,10 @@ class Words:
     adjustments: str
     by_day: str
     by_room: str
+    by_app: str
     day: str
     room: str
+    app: str
     no_room: str
     others: str
     apart: str
@@ -90,8 +92,10 @@ KOREAN = Words(
     adjustments="조정",
     by_day="일자별 금액",
     by_room="방별 금액",
+    by_app="앱별 금액",
     day="일자",
     room="방",
+    app="앱",
     no_room="(방 없음)",
     others="그 밖의 방 {count}개",
     apart="정액·할인·약정·절사",
@@ -159,8 +163,10 @@ ENGLISH = Words(
     adjustments="Adjustments",
     by_day="Amounts by day",
     by_room="Amounts by room",
+    by_app="Amounts by app",
     day="Day",
     room="Room",
+    app="App",
     no_room="(no room)",
     others="{count} other rooms",
     apart="Fees, discounts, commitment, cut",

@@ -60,12 +60,12 @@ async def statement(used: dict[tuple[str, str, int], int], **stated: str) -> Rep
     )
 
 
-@pytest.mark.parametrize("key", ["by_day", "by_room"])
+@pytest.mark.parametrize("key", ["by_day", "by_room", "by_app"])
 async def test_shares_add_up_to_what_the_statement_says(key: str) -> None:
     report = await statement(
         {
             (MESSAGES_SENT, "lobby", 0): 7,
-            (MESSAGES_SENT, "hall", 29): 4,
+            (MESSAGES_SENT, "fair:hall/1", 29): 4,
             (VOICE_SECONDS, "hall", 3): 11,
         },
         **{
