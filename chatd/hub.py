@@ -280,6 +280,11 @@ class Hub:
         if attends and place is not None:
             check_seat(settings, identity.user_id, place.roster)
 
+    def present(self, room: str) -> int:
+        """Return how many users are in `room`."""
+        place = self._rooms.get(room)
+        return 0 if place is None else place.roster.count
+
     def subscribe(self, user_id: str, room: str) -> None:
         """Bring the connections a user has now into `room`, where they may be in it.
 

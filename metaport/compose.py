@@ -38,6 +38,7 @@ from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.ledger import SqlLedger
 from metaport.db.messages import SqlMessages
 from metaport.db.revocations import SqlRevocations
+from metaport.db.rooms import SqlRooms
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
@@ -47,6 +48,8 @@ from metaport.placements import LocalPlacements
 from metaport.revocation import Revocations
 from metaport.revocation_file import RevocationFile
 from metaport.revocation_watch import RevocationWatch
+from metaport.room_file import RoomFile
+from metaport.room_watch import RoomWatch
 from metaport.sfu_process import sfu_processes
 from metaport.signers import Signers
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
@@ -186,6 +189,11 @@ class HubProcess:
         self._relay = MediaRelay(LocalPlacements(time.monotonic), self._appear, self._resources.end)
         self._bus = self._restored_bus()
         self._journal = chat_journal.ChatJournal(self._usage)
+        self._room_store = SqlRooms(ledger.engine)
+        self._rooms = RoomWatch(
+            self._room_store, RoomFile(config.data.dir / "rooms.jsonl"), LocalSignals()
+        )
+        self._rooms.recall()
         self._hub = Hub(
             self._bus,
             self._journal,
@@ -193,6 +201,7 @@ class HubProcess:
             media=self._relay,
             archive=self._archive,
             limits=chat_limits(config),
+            book=self._rooms.book,
             guest_rooms=to(*config.chat.guest_rooms),
         )
         self._usage.settled_ms = self._hub.settled_ms
@@ -214,6 +223,8 @@ class HubProcess:
         self._logins = AddressLimit(0.5, 10)
         # By user: an export of a room takes page after page.
         self._pages = AddressLimit(10, 100)
+        # By user: direct rooms are opened one by one, by a person.
+        self._openings = AddressLimit(0.2, 20)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Listen until `stop` is set, then drain.
@@ -236,6 +247,8 @@ class HubProcess:
             ssl_context=context,
         )
         try:
+            # Nobody comes in before it is known who may enter where, unless the database is away.
+            await self._rooms.try_to_look(DATABASE_DEADLINE_S)
             await site.start()
             for link in self._links:
                 await self._relay.add(link)
@@ -251,6 +264,7 @@ class HubProcess:
                 trim=every(TRIM_S, self._trim),
                 follow_signers=self._signers.run(),
                 follow_revocations=self._watch.run(),
+                follow_rooms=self._rooms.run(),
                 renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
@@ -348,6 +362,10 @@ class HubProcess:
             chat=self._chat.handle,
             attach=self._hub.attach,
             enter=self._enter,
+            room_store=self._room_store,
+            rooms_changed=self._rooms.changed,
+            present=self._hub.present,
+            wait_for_room=self._unless_bench(self._openings.wait_s),
             check_admin=lambda user, password: admin.check(config.secrets_dir, user, password),
             wait_for_guest=self._unless_bench(self._guests.wait_s),
             wait_for_media=self._unless_bench(self._sessions.wait_s),
@@ -379,6 +397,8 @@ class HubProcess:
             degraded["media"] = f"away: {', '.join(away)}"
         if self._watch.failing is not None:
             degraded["revocation"] = self._watch.failing
+        if self._rooms.failing is not None:
+            degraded["rooms"] = self._rooms.failing
         if self._signers.failing is not None:
             degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from metaport import __version__
-from metaport.api import accounts, history, revocation
+from metaport.api import accounts, history, revocation, rooms
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -32,6 +32,16 @@ OPERATIONS = (
               revocation.RevokeRequest, revocation.Revoked, roles=("operator", "admin")),
     Operation("get", "/api/v1/config", "페이지 설정 / What a page must know"),
     Operation("get", "/api/v1/status", "운영 현황 / Live figures", roles=("operator", "admin")),
+    Operation("get", "/api/v1/rooms", "방 목록 / Rooms that have settings",
+              answer=rooms.RoomPage, roles=("operator", "admin"), query=("after", "limit")),
+    Operation("post", "/api/v1/rooms", "방 만들기 / Lay something down about a room",
+              rooms.RoomRequest, rooms.Room, roles=()),
+    Operation("get", "/api/v1/rooms/{room}", "방 설정 / Settings of a room",
+              answer=rooms.Room, roles=()),
+    Operation("patch", "/api/v1/rooms/{room}", "방 설정 변경 / Change settings of a room",
+              rooms.RoomPatch, rooms.Room, roles=("operator", "admin")),
+    Operation("delete", "/api/v1/rooms/{room}", "방 설정 삭제 / Remove settings of a room",
+              roles=("operator", "admin")),
     Operation("get", "/api/v1/rooms/{room}/messages", "지난 대화 / Messages of a room",
               answer=history.MessagePage, roles=(), query=("before", "after", "limit")),
     Operation("get", "/api/v1/usage/report", "월 사용량·금액 / Usage and amount of a month",

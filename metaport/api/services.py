@@ -8,6 +8,7 @@ from aiohttp import web
 
 from chatd.archive import Archive
 from chatd.grants import Rights
+from chatd.room_book import RoomSettings
 from metaport.api.access import Networks
 from metaport.api.resources import MediaResources, Presence
 from metaport.config import Config
@@ -39,6 +40,30 @@ class Enter(Protocol):
         Raises:
             Refused: BAD_ROOM, or what the door or a full room says.
         """
+
+
+class RoomStore(Protocol):
+    """What is laid down about rooms, as `metaport.db.rooms.SqlRooms` keeps it.
+
+    Everything here raises `DatabaseError` when the database is away.
+    """
+
+    async def get(self, room: str) -> RoomSettings | None:
+        """Return what is laid down about a room."""
+
+    async def page(self, after: str, limit: int) -> list[RoomSettings]:
+        """Return settings in the order of names, those after `after`."""
+
+    async def create(self, settings: RoomSettings, by: str, at_s: float) -> RoomSettings | None:
+        """Lay something down about a room; where something is, return it."""
+
+    async def change(
+        self, before: RoomSettings, settings: RoomSettings, by: str, at_s: float
+    ) -> bool:
+        """Lay something else down, unless it is not `before` any more."""
+
+    async def remove(self, room: str, by: str, at_s: float) -> bool:
+        """Lay nothing down any more; False where nothing was."""
 
 
 class Reports(Protocol):
@@ -78,6 +103,13 @@ class Services:
     chat: Callable[[web.Request], Awaitable[web.StreamResponse]]
     attach: Callable[[str, str, str], Presence]
     enter: Enter
+    room_store: RoomStore
+    rooms_changed: Callable[[], Awaitable[None]]
+    """Take up what the store says now, here and on the other hubs."""
+    present: Callable[[str], int]
+    """How many users are in a room."""
+    wait_for_room: Callable[[str], float]
+    """Seconds until this user may open another direct room; 0 admits it."""
     check_admin: Callable[[str, str], bool]
     wait_for_login: Callable[[str], float]
     wait_for_guest: Callable[[str], float]

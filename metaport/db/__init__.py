@@ -7,6 +7,7 @@
    which `table_document` makes the table definition document.
 3. `ledger.SqlLedger` is `metering.ledger.Ledger` on it: rows and checkpoint in one transaction.
 4. `messages.SqlMessages` holds every message likewise, and reads them page by page.
+5. `rooms.SqlRooms` holds what is laid down about rooms; hubs read what has changed.
 
 **Both databases hold the same tables and answer the same contract suite.** Not supported yet:
 copying from one database to another.

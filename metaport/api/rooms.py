@@ -1,0 +1,211 @@
+"""What is laid down about rooms: read and changed by operators, direct rooms by their users."""
+
+import math
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from chatd.errors import Refused
+from chatd.grants import Rights
+from chatd.room_book import Kind, RoomSettings, direct_room, fault_of
+from chatd.session import GUEST_ROLE
+from metaport.api.access import require
+from metaport.api.bodies import read_json, respond
+from metaport.api.problems import Problem, of_room
+from metaport.api.services import SERVICES, Services
+from metaport.db.errors import DatabaseError
+from metaport.tokens import Claims
+
+LIMIT = 200
+OPERATORS = frozenset({"operator", "admin"})
+
+User = Annotated[str, msgspec.Meta(max_length=128)]
+Capacity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class RoomRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Lay something down about a room; the name of a direct one follows from its two users."""
+
+    room: str | None = None
+    kind: Kind = "public"
+    persistent: bool = True
+    capacity: Capacity | None = None
+    users: tuple[User, ...] = ()
+    guests: bool = True
+    subscribed: bool | None = None
+    """Whether `users` are in it without asking; by default those of a direct room are."""
+
+
+class RoomPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """Lay some of it down anew; what is left out stays (RFC 7396)."""
+
+    kind: Kind | msgspec.UnsetType = msgspec.UNSET
+    persistent: bool | msgspec.UnsetType = msgspec.UNSET
+    capacity: Capacity | msgspec.UnsetType | None = msgspec.UNSET
+    users: tuple[User, ...] | msgspec.UnsetType = msgspec.UNSET
+    guests: bool | msgspec.UnsetType = msgspec.UNSET
+    subscribed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class Room(msgspec.Struct):
+    """A room as it is laid down, and how many users are in it now, as this hub knows."""
+
+    room: str
+    kind: Kind
+    persistent: bool
+    capacity: int | None
+    users: tuple[str, ...]
+    guests: bool
+    subscribed: bool
+    present: int
+
+
+class RoomPage(msgspec.Struct):
+    """Rooms something is laid down about, by name; `next` is `after` of the next page."""
+
+    rooms: list[Room]
+    next: str | None
+
+
+async def create(request: web.Request) -> web.Response:
+    """Lay something down about a room: 201, or 200 with a direct room that was there before."""
+    services = request.app[SERVICES]
+    claims = require(request, services.tokens, services.clock())
+    wanted = _asked_for(await read_json(request, RoomRequest))
+    _may_create(services, claims, wanted)
+    try:
+        found = await services.room_store.create(wanted, claims.user, services.clock())
+        await services.rooms_changed()
+    except DatabaseError:
+        raise Problem("rooms-away", retry_after_s=2) from None
+    if found is not None and wanted.kind != "direct":
+        raise Problem("room-exists", room=wanted.room)
+    status = 201 if found is None else 200
+    return respond(_room(services, found or wanted), status)
+
+
+async def index(request: web.Request) -> web.Response:
+    """Return a page of rooms."""
+    services = request.app[SERVICES]
+    require(request, services.tokens, services.clock(), *OPERATORS)
+    raw = request.query.get("limit", "50")
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw[:9]) <= LIMIT:
+        raise Problem("bad-request", f"limit: 1–{LIMIT}")
+    limit = int(raw[:9])
+    try:
+        found = await services.room_store.page(request.query.get("after", ""), limit + 1)
+    except DatabaseError:
+        raise Problem("rooms-away", retry_after_s=2) from None
+    rooms = [_room(services, settings) for settings in found[:limit]]
+    return respond(RoomPage(rooms, rooms[-1].room if len(found) > limit else None))
+
+
+async def read(request: web.Request) -> web.Response:
+    """Return one room, to operators and to those who may enter it."""
+    services = request.app[SERVICES]
+    claims = require(request, services.tokens, services.clock())
+    name = request.match_info["room"]
+    if not claims.roles & OPERATORS:
+        try:
+            services.enter(claims, name, Rights.READ)
+        except Refused as refused:
+            raise of_room(refused, name) from None
+    return respond(_room(services, await _laid_down(services, name)))
+
+
+async def change(request: web.Request) -> web.Response:
+    """Change some of what is laid down; it holds at once, also for those who are in."""
+    services = request.app[SERVICES]
+    claims = require(request, services.tokens, services.clock(), *OPERATORS)
+    patch = await read_json(request, RoomPatch)
+    before = await _laid_down(services, request.match_info["room"])
+    after = _fit(msgspec.structs.replace(before, **_given(patch)))
+    try:
+        done = await services.room_store.change(before, after, claims.user, services.clock())
+        await services.rooms_changed()
+    except DatabaseError:
+        raise Problem("rooms-away", retry_after_s=2) from None
+    if not done:
+        raise Problem("room-changed", room=before.room)
+    return respond(_room(services, after))
+
+
+async def remove(request: web.Request) -> web.Response:
+    """Lay nothing down about a room any more; what was said in it stays."""
+    services = request.app[SERVICES]
+    claims = require(request, services.tokens, services.clock(), *OPERATORS)
+    name = request.match_info["room"]
+    try:
+        done = await services.room_store.remove(name, claims.user, services.clock())
+        await services.rooms_changed()
+    except DatabaseError:
+        raise Problem("rooms-away", retry_after_s=2) from None
+    if not done:
+        raise Problem("no-such-room", room=name)
+    return web.Response(status=204)
+
+
+def _asked_for(body: RoomRequest) -> RoomSettings:
+    direct = body.kind == "direct"
+    name = direct_room(*body.users) if direct and len(body.users) == 2 else body.room or ""
+    if direct and body.room not in (None, name):
+        raise Problem("bad-request", "room: a direct room's name follows from its users")
+    return _fit(
+        RoomSettings(
+            name,
+            body.kind,
+            body.persistent,
+            body.capacity,
+            # Two requests for the same two ask for the same room.
+            tuple(sorted(body.users)) if direct else body.users,
+            body.guests,
+            direct if body.subscribed is None else body.subscribed,
+        )
+    )
+
+
+def _may_create(services: Services, claims: Claims, wanted: RoomSettings) -> None:
+    """Let operators lay down anything, and people with an account a plain direct room of theirs."""
+    if claims.roles & OPERATORS:
+        return
+    plain = RoomSettings(wanted.room, "direct", users=wanted.users, subscribed=True)
+    if GUEST_ROLE in claims.roles or wanted != plain or claims.user not in wanted.users:
+        raise Problem("forbidden", needs=sorted(OPERATORS))
+    if wait_s := services.wait_for_room(claims.user):
+        raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))
+
+
+def _fit(settings: RoomSettings) -> RoomSettings:
+    fault = fault_of(settings)
+    if fault is not None:
+        raise Problem("bad-request", fault)
+    return settings
+
+
+def _given(patch: RoomPatch) -> dict[str, object]:
+    fields = msgspec.structs.asdict(patch)
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+
+
+async def _laid_down(services: Services, name: str) -> RoomSettings:
+    try:
+        found = await services.room_store.get(name)
+    except DatabaseError:
+        raise Problem("rooms-away", retry_after_s=2) from None
+    if found is None:
+        raise Problem("no-such-room", room=name)
+    return found
+
+
+def _room(services: Services, settings: RoomSettings) -> Room:
+    return Room(
+        settings.room,
+        settings.kind,
+        settings.persistent,
+        settings.capacity,
+        settings.users,
+        settings.guests,
+        settings.subscribed,
+        services.present(settings.room),
+    )

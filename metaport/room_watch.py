@@ -1,0 +1,140 @@
+"""The book of rooms of one hub, kept the same as what the database says.
+
+1. `RoomWatch.recall` reads what this hub had on disk, so that a start without the database knows
+   who may enter where. A hub that never knew lets nobody in until it does.
+2. `RoomWatch.look` reads what has changed: at start, every `LOOK_S`, and as soon as another hub
+   signals. What this hub's own API changes is read back by `RoomWatch.changed`, which signals.
+3. The book tells the hub, which looks again at everybody in the room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from chatd.room_book import MemoryRoomBook
+from chatd.signals import Signals
+from metaport.db.errors import DatabaseError
+from metaport.db.rooms import RoomChange
+from metaport.room_file import RoomFile
+
+logger = logging.getLogger(__name__)
+
+# Whoever missed the signal lets people in by the old rules for this long.
+LOOK_S = 1.0
+DEADLINE_S = 5.0
+# Read at once: the loop serves chat in between, and this many hold it for about 5 ms.
+CHANGES_AT_A_TIME = 500
+TOPIC = "rooms"
+
+
+class Store(Protocol):
+    """Where all hubs look; `metaport.db.rooms.SqlRooms` is one."""
+
+    async def since(self, revision: int, limit: int) -> Sequence[RoomChange]:
+        """Return the first changes after a revision. Raises `DatabaseError`."""
+
+    async def revision(self) -> int:
+        """Return the last revision. Raises `DatabaseError`."""
+
+
+class RoomWatch:
+    """Keeps `book` up to date; `failing` says in a sentence what keeps it from that."""
+
+    def __init__(self, store: Store, file: RoomFile, signals: Signals) -> None:
+        self._store = store
+        self._file = file
+        self._signals = signals
+        self._revision = 0
+        # Everything is to be read, and what is not there was never laid down.
+        self._whole = True
+        self._wanted = asyncio.Event()
+        # One look at a time: another one waits, and then sees what this one missed.
+        self._looking = asyncio.Lock()
+        self.book = MemoryRoomBook()
+        self.book.away = True
+        self.failing: str | None = None
+
+    def recall(self) -> None:
+        """Lay down what this hub had on disk; call it before anybody connects."""
+        try:
+            known = self._file.exists
+            for room, settings in self._file.read():
+                if settings is None:
+                    self.book.remove(room)
+                else:
+                    self.book.put(settings)
+            if known:
+                self._file.rewrite(self.book.everything())
+            self.book.away = not known
+        except OSError as error:
+            logger.error("what was known of rooms cannot be read: %s", error)
+
+    async def look(self) -> None:
+        """Read what has changed.
+
+        Raises:
+            DatabaseError: nothing can be read.
+            OSError: what was read holds, but is not on this hub's disk.
+        """
+        async with self._looking:
+            if await self._store.revision() < self._revision:
+                self._whole = True  # a database from a backup
+            at = 0 if self._whole else self._revision
+            unheard = {settings.room for settings in self.book.everything()}
+            while changes := await self._store.since(at, CHANGES_AT_A_TIME):
+                self._take(changes)
+                at = changes[-1].revision
+                unheard.difference_update(change.room for change in changes)
+            if self._whole:
+                for room in unheard:
+                    self.book.remove(room)
+                self._file.rewrite(self.book.everything())
+                self._whole = False
+            self._revision = at
+            self.book.away = False
+
+    async def changed(self) -> None:
+        """Read back what was changed here, and tell the other hubs."""
+        self._signals.tell(TOPIC, b"")
+        await self.try_to_look(DEADLINE_S)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        self._signals.hear(TOPIC, lambda _: self._wanted.set(), self._wanted.set)
+        while True:
+            await self.try_to_look(DEADLINE_S)
+            self._wanted.clear()
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._wanted.wait()
+            except TimeoutError:
+                continue
+
+    async def try_to_look(self, deadline_s: float) -> None:
+        """Look, and note in `failing` what keeps it from that."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self.look()
+        except (DatabaseError, TimeoutError, OSError) as error:
+            said = str(error) or "no answer"
+            if self.failing is None:
+                logger.error("settings of rooms cannot be read: %s", said)
+            self.failing = said
+        else:
+            if self.failing is not None:
+                logger.info("settings of rooms can be read again")
+            self.failing = None
+
+    def _take(self, changes: Sequence[RoomChange]) -> None:
+        news = []
+        for room, settings, _ in changes:
+            if settings is None:
+                self.book.remove(room)
+            else:
+                self.book.put(settings)
+            news.append((room, settings))
+        if not self._whole:
+            self._file.append(news)
