@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-media fuzz-text measure-media-memory clean servers migration
+.PHONY: run test check format lock bench bench-media fuzz-text invariants invariants-long measure-media-memory clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -44,6 +44,15 @@ migration: .venv/.dev
 # KiB of the SFU for each participant with voice (Linux).
 measure-media-memory: .venv/.dev
 	$(BIN)/python -m tests.sfu.participant_memory
+
+# Kills, stops, cuts and stalls around a hub, and what people hear meanwhile; with libfaketime
+# (Debian: faketime) the hub's clock is stepped as well. `test` has a short run of it.
+CLOCKS := $(if $(wildcard /usr/lib/*/faketime/libfaketime.so.1),--clocks)
+invariants: .venv/.dev
+	$(BIN)/python -m loadtest.invariants --seconds 20 --seed $(SEED) $(CLOCKS)
+
+invariants-long: .venv/.dev
+	$(BIN)/python -m loadtest.invariants --seconds 900 --seed $(SEED) --people 60 --rooms 12 $(CLOCKS)
 
 # Redis, PostgreSQL, Chromium and a Korean font, by the system's package manager, when they are missing.
 servers:

@@ -95,6 +95,7 @@ class Client(asyncio.Protocol):
         self._upgraded = False
         self._ids = itertools.count(1)
         self._waiting: dict[int | str, asyncio.Future[Frame]] = {}
+        self._judges: dict[int | str, Callable[[Frame], None]] = {}
 
     @classmethod
     async def enter(cls, url: str, token: str) -> Self:
@@ -111,6 +112,15 @@ class Client(asyncio.Protocol):
         """Send a request and return its reply. Raises ConnectionEndedError on an error."""
         number = next(self._ids)
         return await self._ask(number, {"t": t, "id": number, **fields})
+
+    async def request_judged(self, t: str, judge: Callable[[Frame], None], **fields: Any) -> None:
+        """Send a request; `judge` gets its reply before any frame that comes behind it."""
+        number = next(self._ids)
+        self._judges[number] = judge
+        try:
+            await self._ask(number, {"t": t, "id": number, **fields})
+        finally:
+            self._judges.pop(number, None)
 
     def send(self, frame: Frame) -> None:
         """Send a frame without waiting."""
@@ -142,6 +152,7 @@ class Client(asyncio.Protocol):
             self.transport.write(masked(payload, PONG))
         elif opcode == CLOSE:
             self._fail(f"closed with {payload!r}")
+            self.close()
         elif opcode == BINARY:
             self._dispatch(msgpack.unpackb(payload))
 
@@ -154,6 +165,8 @@ class Client(asyncio.Protocol):
                     ConnectionEndedError(f"{frame['reason']}: {frame['message']}")
                 )
             else:
+                if (judge := self._judges.pop(key, None)) is not None:
+                    judge(frame)
                 waiting.set_result(frame)
         else:
             self.on_frame(frame)
@@ -179,7 +192,9 @@ class Client(asyncio.Protocol):
             return False
         self._upgraded = True
         self._buffer = bytearray(rest)
-        self._waiting.pop("upgrade").set_result({})
+        upgrade = self._waiting.pop("upgrade", None)
+        if upgrade is not None and not upgrade.done():
+            upgrade.set_result({})
         return True
 
     async def _ask(self, key: int | str, frame: Frame) -> Frame:
