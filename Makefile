@@ -41,6 +41,12 @@ fuzz-text: .venv/.dev
 migration: .venv/.dev
 	@$(BIN)/python -m metaport.db.migrations.begin $(NAME)
 
+# Browsers, players and encoders of other makers meet in one room; ONLY picks meetings by name.
+ONLY ?=
+.PHONY: interop
+interop: .venv/.dev servers
+	$(BIN)/python -m tests.interop --only "$(ONLY)"
+
 # KiB of the SFU for each participant with voice (Linux).
 measure-media-memory: .venv/.dev
 	$(BIN)/python -m tests.sfu.participant_memory

@@ -24,6 +24,6 @@ People come and go through `control` and `signaling`; what is charged leaves thr
 shift that changes only when forwarding starts again, and a plain repeat is byte for byte the same.
 AES-GCM depends on it.
 
-Not supported: simulcast and SVC, VP9 and AV1, transport-wide congestion control, forward error
-correction other than Opus's own.
+Not supported: simulcast and SVC (spatial layers of VP9 and AV1 are forwarded together),
+transport-wide congestion control, forward error correction other than Opus's own.
 """

@@ -6,6 +6,9 @@ MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 VIDEO_ORIENTATION = "urn:3gpp:video-orientation"
+DEPENDENCY_DESCRIPTOR = (
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Codec:
     ``rtx_payload_type`` carries its retransmissions (RFC 4588), `None` where not negotiated.
     """
 
-    name: str  # as registered: "opus", "VP8", "H264"
+    name: str  # as registered: "opus", "VP8", "H264", "VP9", "AV1"
     payload_type: int
     clock_rate: int
     channels: int = 1

@@ -1,10 +1,14 @@
-"""Key frames, read from payload bytes without decoding: VP8 (RFC 7741) and H.264 (RFC 6184).
+"""Key frames, read from payload bytes without decoding: VP8 (RFC 7741) and H.264 (RFC 6184) here.
 
 Nothing here raises on hostile bytes: what cannot be read is not a key frame, and a key frame
 whose size cannot be read is 0 by 0.
 """
 
 from collections.abc import Callable
+
+from sfu.av1 import av1_key_frame
+from sfu.bits import Bits
+from sfu.vp9 import vp9_key_frame
 
 Size = tuple[int, int]  # width and height in pixels
 
@@ -78,13 +82,13 @@ _HIGH_PROFILES = {44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}
 def sps_size(unit: bytes) -> Size:
     """Return the cropped size a sequence parameter set tells (H.264 7.3.2.1.1), or 0 by 0."""
     try:
-        width, height = _read_sps(_Bits(unit[1:].replace(b"\0\0\3", b"\0\0")), unit[1])
+        width, height = _read_sps(Bits(unit[1:].replace(b"\0\0\3", b"\0\0")), unit[1])
     except IndexError:
         return 0, 0
     return (width, height) if 0 < width <= 0xFFFF and 0 < height <= 0xFFFF else (0, 0)
 
 
-def _read_sps(bits: "_Bits", profile: int) -> Size:
+def _read_sps(bits: "Bits", profile: int) -> Size:
     bits.read(24)  # profile, constraints, level
     bits.golomb()  # seq_parameter_set_id
     chroma = 1
@@ -126,7 +130,7 @@ def _read_sps(bits: "_Bits", profile: int) -> Size:
     return width, height
 
 
-def _skip_scaling_list(bits: "_Bits", size: int) -> None:
+def _skip_scaling_list(bits: "Bits", size: int) -> None:
     last = following = 8
     for _ in range(size):
         if following:
@@ -136,31 +140,10 @@ def _skip_scaling_list(bits: "_Bits", size: int) -> None:
         last = following or last
 
 
-class _Bits:
-    """Bits of a NAL unit, most significant first; IndexError past the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data, "big")
-        self._left = 8 * len(data)
-
-    def read(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
-            raise IndexError
-        return (self._value >> self._left) & ((1 << count) - 1)
-
-    def golomb(self) -> int:
-        """Read one unsigned Exp-Golomb code (H.264 9.1)."""
-        zeros = 0
-        while not self.read(1):
-            zeros += 1
-            if zeros > 31:
-                raise IndexError
-        return (1 << zeros) - 1 + self.read(zeros)
-
-
 KEY_FRAMES: dict[str, Callable[[bytes], Size | None]] = {
     "VP8": vp8_key_frame,
     "H264": h264_key_frame,
+    "VP9": vp9_key_frame,
+    "AV1": av1_key_frame,
 }
 """By codec name: what finds a key frame in a payload's first bytes."""

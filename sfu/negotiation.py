@@ -7,7 +7,14 @@ share one rewritten packet. Answers use the numbers of the offer, as RFC 3264 se
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sfu.codec import ABS_SEND_TIME, AUDIO_LEVEL, MID, VIDEO_ORIENTATION, Codec
+from sfu.codec import (
+    ABS_SEND_TIME,
+    AUDIO_LEVEL,
+    DEPENDENCY_DESCRIPTOR,
+    MID,
+    VIDEO_ORIENTATION,
+    Codec,
+)
 from sfu.errors import SdpError
 from sfu.sdp import PROFILES, Description, Direction, LocalMedia, Media, parameter
 
@@ -21,10 +28,13 @@ H264 = Codec(
     fmtp="level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
     rtx_payload_type=103,
 )
-OFFERED = {"audio": (OPUS,), "video": (VP8, H264)}
+VP9 = Codec("VP9", 98, 90000, fmtp="profile-id=0", rtx_payload_type=99)
+# Main profile; the level is a receiver's own affair. 35 to 63 are dynamic too (RFC 5761 section 4).
+AV1 = Codec("AV1", 45, 90000, fmtp="profile=0;tier=0", rtx_payload_type=46)
+OFFERED = {"audio": (OPUS,), "video": (VP8, H264, VP9, AV1)}
 OFFERED_EXTENSIONS: dict[str, dict[str, int]] = {
     "audio": {MID: 1, AUDIO_LEVEL: 2, ABS_SEND_TIME: 3},
-    "video": {MID: 1, ABS_SEND_TIME: 3, VIDEO_ORIENTATION: 4},
+    "video": {MID: 1, ABS_SEND_TIME: 3, VIDEO_ORIENTATION: 4, DEPENDENCY_DESCRIPTOR: 5},
 }
 FEEDBACK: dict[str, tuple[str, ...]] = {
     "audio": (),
@@ -65,7 +75,11 @@ def supported(media: Media, description: Description) -> bool:
 
 
 def acceptable_codecs(media: Media) -> tuple[Codec, ...]:
-    """Return the codecs of a peer that we forward, ours first: Opus; VP8 before H.264."""
+    """Return the codecs of a peer that we forward, in our order: Opus; VP8, H.264, VP9, AV1.
+
+    One of them is chosen for everybody, and nothing is ever transcoded: so the most widely decoded
+    comes first, and an application that wants another offers only that (`setCodecPreferences`).
+    """
     if media.acceptable is None:
         media.acceptable = tuple(_acceptable(media))
     return media.acceptable
@@ -88,7 +102,17 @@ def _acceptable(media: Media) -> list[Codec]:
     ]
     # Receivers are promised constrained baseline, so it goes before the other profiles.
     h264.sort(key=lambda codec: not _is_baseline(codec))
-    return vp8 + h264
+    vp9 = [
+        _spelt(codec, "VP9", media)
+        for codec in usable
+        if codec.name.upper() == "VP9" and (parameter(codec.fmtp, "profile-id") or "0") == "0"
+    ]
+    av1 = [
+        _spelt(codec, "AV1", media)
+        for codec in usable
+        if codec.name.upper() == "AV1" and (parameter(codec.fmtp, "profile") or "0") == "0"
+    ]
+    return vp8 + h264 + vp9 + av1
 
 
 def _spelt(codec: Codec, name: str, media: Media) -> Codec:
@@ -105,9 +129,16 @@ def _is_baseline(codec: Codec) -> bool:
 
 
 def accepted_extensions(media: Media) -> dict[str, int]:
-    """Return the header extensions of a peer that we use, under its ids."""
+    """Return the header extensions of a peer that we use, under its ids.
+
+    A dependency descriptor may need the two-byte form while other packets have the one-byte one.
+    """
     ours = OFFERED_EXTENSIONS[media.kind]
-    return {uri: number for uri, number in media.extensions.items() if uri in ours}
+    return {
+        uri: number
+        for uri, number in media.extensions.items()
+        if uri in ours and (uri != DEPENDENCY_DESCRIPTOR or media.extmap_allow_mixed)
+    }
 
 
 def accepted_feedback(media: Media, codecs: Sequence[Codec]) -> dict[int, list[str]]:
@@ -151,6 +182,7 @@ def answer(media: Media, codecs: Sequence[Codec], direction: Direction) -> Local
         codecs=[_our_wish(codec) for codec in codecs],
         feedback=accepted_feedback(media, codecs),
         extensions=accepted_extensions(media),
+        extmap_allow_mixed=media.extmap_allow_mixed,
         rtcp_rsize=media.rtcp_rsize,
         profile=media.profile,
     )
@@ -160,16 +192,23 @@ def _our_wish(codec: Codec) -> Codec:
     """Say how we want to be sent to; a peer's own wishes (stereo, sizes) are not ours."""
     match codec.name:
         case "opus":
-            return replace(codec, fmtp=OPUS.fmtp)
+            # Whoever can pause in silence (DTX) is asked to: others pay for every packet.
+            quiet = ";usedtx=1" if parameter(codec.fmtp, "usedtx") == "1" else ""
+            return replace(codec, fmtp=OPUS.fmtp + quiet)
         case "VP8":
             return replace(codec, fmtp="")
         case _:
             return codec
 
 
-def offer(kind: str, mid: str) -> LocalMedia:
-    """Offer an m-line in our numbering, inactive until a track is put on it."""
-    codecs = OFFERED[kind]
+def offer(kind: str, mid: str, codec_name: str = "") -> LocalMedia:
+    """Offer an m-line in our numbering, inactive until a track is put on it.
+
+    It has the track's codec, and one that everybody knows, so that who cannot decode the track
+    keeps the m-line: 128 of them with all codecs would be more than a chat frame may hold.
+    """
+    first, *others = OFFERED[kind]
+    codecs = (*(codec for codec in others if codec.name == codec_name), first)
     return LocalMedia(
         kind,
         mid,
@@ -177,4 +216,5 @@ def offer(kind: str, mid: str) -> LocalMedia:
         codecs=codecs,
         feedback={codec.payload_type: FEEDBACK[kind] for codec in codecs},
         extensions=OFFERED_EXTENSIONS[kind],
+        extmap_allow_mixed=kind == "video",
     )

@@ -74,6 +74,7 @@ class Media:
     codecs: list[Codec] = field(default_factory=list)
     feedback: dict[int, set[str]] = field(default_factory=dict)
     extensions: dict[str, int] = field(default_factory=dict)
+    extmap_allow_mixed: bool = False
     # What `sfu.negotiation` makes of `codecs`, once it was asked.
     acceptable: tuple[Codec, ...] | None = None
     ssrcs: list[int] = field(default_factory=list)
@@ -121,6 +122,9 @@ class _Attributes:
 
     def has(self, name: str) -> bool:
         return name in self._values
+
+    def inherits(self, name: str) -> bool:
+        return self.has(name) or (self._outer is not None and self._outer.has(name))
 
     def one(self, name: str) -> str:
         """Return the section's own value, else the session's, else ''."""
@@ -203,6 +207,7 @@ def _parse_media(lines: Sequence[str], index: int, attributes: _Attributes) -> M
         media.codecs = _codecs(kind, formats, attributes)
         media.feedback = _feedback(media.codecs, attributes)
         media.extensions = _extensions(attributes)
+        media.extmap_allow_mixed = attributes.inherits("extmap-allow-mixed")
         media.ssrcs, media.rtx_ssrcs = _ssrcs(attributes)
     return media
 
@@ -348,6 +353,7 @@ class LocalMedia:
     codecs: Sequence[Codec] = ()
     feedback: Mapping[int, Sequence[str]] = field(default_factory=dict)
     extensions: Mapping[str, int] = field(default_factory=dict)
+    extmap_allow_mixed: bool = False
     rtcp_rsize: bool = True
     stream: str = ""
     track: str = ""
@@ -425,6 +431,8 @@ def _media_lines(media: LocalMedia, transport: LocalTransport, *, first: bool) -
     ]
     if media.rtcp_rsize:
         lines.append("a=rtcp-rsize")
+    if media.extmap_allow_mixed:
+        lines.append("a=extmap-allow-mixed")
     lines += [f"a=extmap:{number} {uri}" for uri, number in media.extensions.items()]
     for codec in media.codecs:
         lines += _codec_lines(codec, media.feedback.get(codec.payload_type, ()))

@@ -279,7 +279,8 @@ class Subscribing:
 
 
 def _media(slot: Slot) -> LocalMedia:
-    media = negotiation.offer(slot.kind, slot.mid)
+    codec = slot.track.codec.name if slot.track is not None else ""
+    media = negotiation.offer(slot.kind, slot.mid, codec)
     if slot.track is None:
         return media
     return replace(

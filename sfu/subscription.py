@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sfu import rtcp
-from sfu.codec import ABS_SEND_TIME, AUDIO_LEVEL, VIDEO_ORIENTATION, Codec
+from sfu.codec import (
+    ABS_SEND_TIME,
+    AUDIO_LEVEL,
+    DEPENDENCY_DESCRIPTOR,
+    VIDEO_ORIENTATION,
+    Codec,
+)
 from sfu.fanout import Flow, Route
 from sfu.nack import PacketRing
 from sfu.rewrite import normalise, patch, read_header
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 
 # Elements that keep their meaning on the way. MID is the publisher's name for an m-line, transport
 # sequence numbers count the publisher's transport, an absolute send time must be written anew.
-_PASSED_ON = (AUDIO_LEVEL, VIDEO_ORIENTATION)
+_PASSED_ON = (AUDIO_LEVEL, VIDEO_ORIENTATION, DEPENDENCY_DESCRIPTOR)
 
 # As many as LiveKit keeps: at least a second of video at 500 packets/s, 4 s of audio.
 RING_PACKETS = {"video": 500, "audio": 200}

@@ -28,7 +28,7 @@ MAX_ASK_INTERVAL_S = 4.0
 SOURCE_SILENT_S = 1.0
 # As many as a late packet may be behind.
 MAX_SKIPS = MAX_GAP
-KEY_FRAME_BYTES = 128  # enough of a payload for a VP8 header or an aggregated SPS
+KEY_FRAME_BYTES = 128  # enough of a payload for any codec's key frame header
 
 
 class Track:

@@ -1,11 +1,9 @@
-from fractions import Fraction
-
-import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu.keyframes import h264_key_frame, sps_size, vp8_key_frame
+from tests.sfu.frames import encoded
 from tests.sfu.packets import vp8_delta, vp8_key
 
 
@@ -42,19 +40,6 @@ def test_other_vp8_packets_are_not_key_frames() -> None:
 @pytest.mark.parametrize("length", range(14))
 def test_a_cut_vp8_key_frame_is_none(length: int) -> None:
     assert vp8_key_frame(vp8_key()[:length]) is None
-
-
-def encoded(codec: str, width: int, height: int, **options: str) -> bytes:
-    """Encode one frame: an independent writer of the headers we read."""
-    context = av.CodecContext.create(codec, "w")
-    assert isinstance(context, av.VideoCodecContext)
-    context.width, context.height = width, height
-    context.pix_fmt = "yuv420p"
-    context.time_base = Fraction(1, 30)
-    context.options = options
-    frame = av.VideoFrame(width, height, "yuv420p")
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
 
 
 def nal_units(stream: bytes) -> list[bytes]:

@@ -5,7 +5,13 @@ import re
 import pytest
 
 from sfu import negotiation, sdp
-from sfu.codec import ABS_SEND_TIME, AUDIO_LEVEL, MID, VIDEO_ORIENTATION
+from sfu.codec import (
+    ABS_SEND_TIME,
+    AUDIO_LEVEL,
+    DEPENDENCY_DESCRIPTOR,
+    MID,
+    VIDEO_ORIENTATION,
+)
 from sfu.errors import SdpError
 from sfu.publishing import OFFERED_SETUPS
 from sfu.sdp import Description, Media
@@ -20,13 +26,13 @@ def media(name: str, mid: str) -> tuple[Media, Description]:
 @pytest.mark.parametrize(
     ("name", "payload_types"),
     [
-        ("chromium_publishes", [96, 102, 108, 116]),
-        ("firefox_publishes", [120, 126]),
+        ("chromium_publishes", [96, 102, 108, 116, 98, 45]),
+        ("firefox_publishes", [120, 126, 121]),
         ("aiortc_publishes", [97, 99, 101]),
         ("firefox_views", [120, 126]),
     ],
 )
-def test_vp8_goes_before_h264_with_whole_frames_and_baseline_before_main(
+def test_what_most_can_decode_goes_first_and_h264_baseline_before_main(
     name: str, payload_types: list[int]
 ) -> None:
     video, _ = media(name, "1")
@@ -101,9 +107,58 @@ def test_a_transport_we_cannot_serve_is_refused(
         negotiation.check_transport(description, OFFERED_SETUPS)
 
 
-def test_our_offers_always_use_the_same_numbers() -> None:
-    audio, video = negotiation.offer("audio", "0"), negotiation.offer("video", "1")
+def test_profiles_with_more_bits_are_not_accepted() -> None:
+    """Chromium offers VP9 profile 2 under 100: not everybody decodes ten bits."""
+    video, _ = media("chromium_publishes", "1")
+    assert 100 in {c.payload_type for c in video.codecs}
+    text = recorded("chromium_publishes").replace("profile=0;tier=0", "profile=1;tier=0")
+    video = sdp.parse(text).media[1]
+    assert "AV1" not in {c.name for c in negotiation.acceptable_codecs(video)}
+
+
+@pytest.mark.parametrize(
+    ("codec", "payload_types"),
+    [
+        ("", [(96, 97)]),
+        ("VP8", [(96, 97)]),
+        ("H264", [(102, 103), (96, 97)]),
+        ("VP9", [(98, 99), (96, 97)]),
+        ("AV1", [(45, 46), (96, 97)]),
+    ],
+)
+def test_an_offer_has_the_tracks_codec_and_one_everybody_knows(
+    codec: str, payload_types: list[tuple[int, int]]
+) -> None:
+    audio, video = negotiation.offer("audio", "0"), negotiation.offer("video", "1", codec)
     assert [c.payload_type for c in audio.codecs] == [111]
-    assert [(c.payload_type, c.rtx_payload_type) for c in video.codecs] == [(96, 97), (102, 103)]
+    assert [(c.payload_type, c.rtx_payload_type) for c in video.codecs] == payload_types
     assert audio.extensions == {MID: 1, AUDIO_LEVEL: 2, ABS_SEND_TIME: 3}
-    assert video.extensions == {MID: 1, ABS_SEND_TIME: 3, VIDEO_ORIENTATION: 4}
+    assert video.extensions == {
+        MID: 1,
+        ABS_SEND_TIME: 3,
+        VIDEO_ORIENTATION: 4,
+        DEPENDENCY_DESCRIPTOR: 5,
+    }
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_a_dependency_descriptor_needs_both_forms_of_extensions(mixed: bool) -> None:
+    text = recorded("chromium_publishes").replace(
+        "a=extmap:13", f"a=extmap:12 {DEPENDENCY_DESCRIPTOR}\r\na=extmap:13"
+    )
+    if not mixed:
+        text = text.replace("a=extmap-allow-mixed\n", "").replace("a=extmap-allow-mixed\r\n", "")
+    video = sdp.parse(text).media[1]
+    assert (DEPENDENCY_DESCRIPTOR in negotiation.accepted_extensions(video)) is mixed
+    answered = negotiation.answer(video, negotiation.acceptable_codecs(video)[:1], "recvonly")
+    assert answered.extmap_allow_mixed is mixed
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_who_can_pause_in_silence_is_asked_to(quiet: bool) -> None:
+    text = recorded("chromium_publishes")
+    if quiet:
+        text = text.replace("minptime=10;useinbandfec=1", "minptime=10;useinbandfec=1;usedtx=1")
+    audio = sdp.parse(text).media[0]
+    (codec,) = negotiation.answer(audio, negotiation.acceptable_codecs(audio), "recvonly").codecs
+    assert codec.fmtp == "minptime=10;useinbandfec=1" + (";usedtx=1" if quiet else "")

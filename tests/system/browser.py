@@ -127,11 +127,22 @@ class Visitor:
 
     @classmethod
     async def arrive(
-        cls, browser: Browser, url: str, name: str, room: str, *, media: bool = True, **options: Any
+        cls,
+        browser: Browser,
+        url: str,
+        name: str,
+        room: str,
+        *,
+        media: bool = True,
+        script: str = "",
+        **options: Any,
     ) -> "Visitor":
-        """Open the demo page and join a room by its query, with camera and microphone."""
+        """Open the demo page and join a room by its query, with camera and microphone.
+
+        `script` runs in the page before anything of its own.
+        """
         context = await browser.new_context(**options)
-        await context.add_init_script(REMEMBER_CONNECTIONS)
+        await context.add_init_script(REMEMBER_CONNECTIONS + script)
         page = await context.new_page()
         visitor = cls(name, context, page)
         await visitor._watch()
