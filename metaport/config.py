@@ -207,7 +207,12 @@ class Config:
     @property
     def logs(self) -> list[Path]:
         """List the local logs of all processes, those of SFUs no longer configured included."""
-        return [self.hub_log, *self.sfu_logs]
+        return [self.hub_log, *self.sfu_logs, *sorted(self.attendance_dir.glob("sfu*"))]
+
+    @property
+    def attendance_dir(self) -> Path:
+        """Name where the SFUs keep who was in media when."""
+        return self.data.dir / "attendance"
 
     @property
     def sfu_logs(self) -> list[Path]:

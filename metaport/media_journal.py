@@ -1,21 +1,31 @@
-"""Facts of the SFU as usage in its local log."""
+"""Facts of the SFU as usage in its local log, and who was there in its book of attendance.
 
+Order of one `commit`, and what a crash after each step costs:
+1. counters and attendances are appended to the local log in one write (nothing)
+2. attendances that ended are appended to the book (nothing: the next start copies them there)
+"""
+
+import logging
 from collections.abc import Iterator, Sequence
 
+from metaport.attendance import Book, attendance_record
 from metaport.log import LogError
 from metaport.usage_log import Count, UsageLog
 from metering import meters
 from metering.events import Subject
 from metering.windows import seconds_by_window
 from sfu.errors import FactsRefused
-from sfu.facts import Fact, MediaBytes, ParticipantInterval
+from sfu.facts import Attendance, Fact, MediaBytes, ParticipantInterval
+
+logger = logging.getLogger(__name__)
 
 
 class MediaJournal:
     """The facts port of the SFU over the local log."""
 
-    def __init__(self, usage: UsageLog) -> None:
+    def __init__(self, usage: UsageLog, book: Book | None = None) -> None:
         self._usage = usage
+        self._book = book
 
     def commit(self, facts: Sequence[Fact]) -> None:
         """Store facts; when it returns, they survive the end of this process.
@@ -23,10 +33,20 @@ class MediaJournal:
         Raises:
             FactsRefused: the log could not be written; nothing of the batch happened.
         """
+        attended = [fact for fact in facts if isinstance(fact, Attendance)]
+        records = [attendance_record(attended)] if attended else []
         try:
-            self._usage.write((), [count for fact in facts for count in media_counts(fact)])
+            self._usage.write(records, [count for fact in facts for count in media_counts(fact)])
         except LogError as error:
             raise FactsRefused(str(error)) from error
+        if self._book is not None:
+            self._keep(self._book, [each for each in attended if each.ended])
+
+    def _keep(self, book: Book, ended: Sequence[Attendance]) -> None:
+        try:
+            book.keep(ended)
+        except LogError as error:
+            logger.error("attendance is kept at the next start: %s", error)
 
 
 def media_counts(fact: Fact) -> Iterator[Count]:

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import logging
 import time
+from pathlib import Path
 
+from metaport.attendance import Book, book_path
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.config import Config
-from metaport.log import Log
+from metaport.log import Log, LogError
 from metaport.media_journal import MediaJournal
 from metaport.sfu_process import sfu_process
 from metaport.usage_log import UsageLog
@@ -27,12 +29,13 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
     own = sfu_process(config, number)
     log = Log(own.log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
     usage = UsageLog(log, own.name, time.time)
+    book = _opened_book(config, own.log)
     server = SfuServer(
         config.media.host,
         own.port,
         [str(endpoint) for endpoint in own.advertise],
         str(own.control_path),
-        MediaJournal(usage),
+        MediaJournal(usage, book),
         # The hub has the port then.
         media_tcp=own.port != config.http.port,
     )
@@ -54,3 +57,19 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
         usage.write()
     finally:
         log.close()
+        if book is not None:
+            book.close()
+
+
+def _opened_book(config: Config, log: Path) -> Book | None:
+    """Open the book of attendance; media does not wait for one that is damaged."""
+    try:
+        book = Book(book_path(config, log))
+    except (LogError, OSError) as error:
+        logger.error("no book of attendance: %s", error)
+        return None
+    try:
+        book.copy(log)
+    except (LogError, OSError) as error:
+        logger.error("attendance before the start is not in its book: %s", error)
+    return book

@@ -35,7 +35,25 @@ class MediaBytes(msgspec.Struct, frozen=True, tag=True):
     egress_bytes: int
 
 
-Fact = ParticipantInterval | MediaBytes
+class Attendance(msgspec.Struct, frozen=True, array_like=True):
+    """What the SFU's own state says of a stretch of participation so far; nothing is counted by it.
+
+    A later one of the same participant and `since_ms` replaces it. Between `since_ms` and
+    `until_ms` the participant was there without a gap; a wall clock that was set begins another
+    stretch. Bytes are totals of the participant until then.
+    """
+
+    room: str
+    user: str
+    participant: str
+    since_ms: int
+    until_ms: int
+    ended: bool
+    ingress_bytes: int
+    egress_bytes: int
+
+
+Fact = ParticipantInterval | MediaBytes | Attendance
 
 
 class Facts(Protocol):
@@ -54,8 +72,13 @@ class MemoryFacts:
     """Facts kept in a list: the default without a journal, and the double of tests."""
 
     def __init__(self) -> None:
-        self.kept: list[Fact] = []
+        self.kept: list[ParticipantInterval | MediaBytes] = []
+        self.attended: dict[tuple[str, int], Attendance] = {}
 
     def commit(self, facts: Sequence[Fact]) -> None:
-        """Keep `facts`."""
-        self.kept.extend(facts)
+        """Keep `facts`; of attendances the newest."""
+        for fact in facts:
+            if isinstance(fact, Attendance):
+                self.attended[fact.participant, fact.since_ms] = fact
+            else:
+                self.kept.append(fact)

@@ -3,7 +3,8 @@
 1. `Usage.enter` when a participant joins media; their interval starts.
 2. `Usage.observe` several times a second: a change of the summed pixels splits the interval.
 3. `Usage.checkpoint` ends every interval and starts the next one without a gap.
-4. `Usage.leave` ends the last interval.
+4. `Usage.leave` ends the last interval. Both also say since when somebody was there, so that what
+   was counted can be compared with it.
 5. `Usage.commit` hands everything to the facts port in one call; refused facts are kept, merged
    with those that continue them, and offered again.
 
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from sfu.errors import FactsRefused
-from sfu.facts import Fact, Facts, MediaBytes, ParticipantInterval
+from sfu.facts import Attendance, Fact, Facts, MediaBytes, ParticipantInterval
 
 # As far as "forwarded within the last 2 s" looks back. Who was not looked at for longer is in a
 # process that stood still, and got nothing.
@@ -38,6 +39,7 @@ class Stay:
     """One participant's metering: opened by `Usage.enter`."""
 
     __slots__ = (
+        "attended_ms",
         "egress_bytes",
         "handed_over",
         "ingress_bytes",
@@ -57,6 +59,8 @@ class Stay:
         self.participant = participant
         # When the present interval began, by both clocks.
         self.since_s, self.since_ms = moment
+        # When the present stretch began: intervals follow it without a gap.
+        self.attended_ms = moment.utc_ms
         # When the pixels were last looked at, and when the last checkpoint was.
         self.seen_s = self.told_s = moment.now
         self.pixels = 0
@@ -119,24 +123,30 @@ class Usage:
             stay.ingress_bytes, stay.egress_bytes = ingress_bytes, egress_bytes
         stay.told_s = moment.now
         self._stays[stay.participant] = self._stays.pop(stay.participant)
-        if abs(moment.utc_ms - stay.since_ms) > STEP_MS:
-            stay.since_ms = moment.utc_ms
+        stepped = abs(moment.utc_ms - stay.since_ms) > STEP_MS
+        self._attend(stay, ended=stepped)
+        if stepped:
+            stay.since_ms = stay.attended_ms = moment.utc_ms
 
     def leave(self, stay: Stay, ingress_bytes: int, egress_bytes: int, moment: Moment) -> None:
         """Tell the rest of a participation and stop metering it."""
         self.checkpoint(stay, ingress_bytes, egress_bytes, moment)
+        self._attend(stay, ended=True)
         del self._stays[stay.participant]
 
     def hand_over(self, stay: Stay, moment: Moment) -> None:
         """End the seconds counted here: another SFU counts on, and none may count twice."""
         self._forget_unseen(stay, moment.now)
         self._end_interval(stay, moment.now)
+        self._attend(stay, ended=True)
         stay.handed_over = True
 
     def take_back(self, stay: Stay, moment: Moment) -> None:
         """Count their seconds again; those in between were another SFU's or nobody's."""
-        self._end_interval(stay, moment.now)
-        stay.handed_over = False
+        if stay.handed_over:
+            self._end_interval(stay, moment.now)
+            stay.handed_over = False
+            stay.attended_ms = stay.since_ms
 
     def commit(self) -> bool:
         """Hand over what is pending, all or nothing; `False` when the port refused."""
@@ -150,6 +160,22 @@ class Usage:
             return False
         self._pending = []
         return True
+
+    def _attend(self, stay: Stay, *, ended: bool) -> None:
+        """Say that somebody was there until now, unless another SFU says so."""
+        if not stay.handed_over and stay.since_ms > stay.attended_ms:
+            self._pending.append(
+                Attendance(
+                    stay.room,
+                    stay.user,
+                    stay.participant,
+                    stay.attended_ms,
+                    stay.since_ms,
+                    ended,
+                    stay.ingress_bytes,
+                    stay.egress_bytes,
+                )
+            )
 
     def _forget_unseen(self, stay: Stay, now: float) -> None:
         """Make voice of the time in which nobody looked whether video is forwarded."""
@@ -174,7 +200,13 @@ class Usage:
 
 
 def _began_ms(fact: Fact) -> int:
-    return fact.start_ms if isinstance(fact, ParticipantInterval) else fact.at_ms
+    match fact:
+        case ParticipantInterval():
+            return fact.start_ms
+        case MediaBytes():
+            return fact.at_ms
+        case Attendance():
+            return fact.until_ms
 
 
 def _merged(facts: list[Fact]) -> list[Fact]:
@@ -198,6 +230,9 @@ def _joined(a: Fact, b: Fact) -> Fact | None:
         case ParticipantInterval(), ParticipantInterval():
             if a.pixels == b.pixels and a.end_ms == b.start_ms:
                 return msgspec.structs.replace(a, end_ms=b.end_ms)
+        case Attendance(), Attendance():
+            if a.since_ms == b.since_ms:
+                return b
         case MediaBytes(), MediaBytes():
             # Bytes keep the minute they are counted in: windows of metering begin on minutes.
             if a.at_ms // 60_000 == b.at_ms // 60_000:

@@ -1,0 +1,123 @@
+"""Who was in media when, as the SFUs themselves say: what the ledger is compared with.
+
+1. `MediaJournal` writes an attendance record into an SFU's local log with each checkpoint, in the
+   same write as the seconds it counts. The local log is trimmed once the ledger has it.
+2. Attendances that ended go into the SFU's book, which is kept. What a crash left open, or out of
+   the book, is copied there from the local log when the process starts (`Book.copy`).
+3. `read_attendance` merges the books and the local logs of all SFUs of this machine.
+
+A log record is `a` and a MessagePack list of `sfu.facts.Attendance`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from metaport.config import Config
+from metaport.log import Log, read
+from metaport.log_records import segments
+from sfu.facts import Attendance
+
+ATTENDANCE = b"a"
+# A stay is 100 bytes, so a file holds 10,000 of them, and a start looks at 40,000: those that the
+# local log may still tell of. One that is written down twice is read once.
+SEGMENT_BYTES = 1 << 20
+LOOK_BACK_BYTES = 4 << 20
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Attendance]).decode
+
+Key = tuple[str, int]
+
+
+def attendance_record(attended: Sequence[Attendance]) -> bytes:
+    """Encode attendances for a log."""
+    return ATTENDANCE + _encode(attended)
+
+
+def attendances_of(record: bytes) -> list[Attendance]:
+    """Decode a log record; none of records of other kinds."""
+    return _decode(record[1:]) if record[:1] == ATTENDANCE else []
+
+
+class Book:
+    """The attendances of one SFU that ended; one process at a time writes it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the book. Raises `LogError`, `OSError`."""
+        self._look_from = _look_from(directory)
+        self._log = Log(directory, segment_bytes=SEGMENT_BYTES)
+
+    def keep(self, attended: Sequence[Attendance]) -> None:
+        """Write down attendances; when it returns they survive the process. Raises `LogError`."""
+        if attended:
+            self._log.append([attendance_record(attended)])
+
+    def copy(self, log: Path) -> None:
+        """Write down what stands in an SFU's local log and not here: what a crash cut short.
+
+        Raises:
+            LogError, OSError
+        """
+        kept = _merged(_attendances(self._log.directory, self._look_from))
+        left = _merged(_attendances(log))
+        self.keep([each for key, each in left.items() if each != kept.get(key)])
+
+    def close(self) -> None:
+        """Let go of the book."""
+        self._log.close()
+
+
+def book_path(config: Config, log: Path) -> Path:
+    """Return where the book of the SFU with this local log is."""
+    return config.attendance_dir / log.name
+
+
+def read_attendance(config: Config, start_ms: int, end_ms: int) -> list[Attendance]:
+    """Return everybody's stretches in media that touch [start_ms, end_ms), the earliest first.
+
+    Those of people who are there now end where their last checkpoint was (`ended` is false), at
+    most 5 s ago. What was metered for a user in a room is the sum of their seconds,
+    floor(until) - floor(since) in UTC; of one that reaches beyond the range, its part within.
+
+    Raises:
+        LogError, OSError
+    """
+    found: dict[Key, Attendance] = {}
+    for log in config.sfu_logs:
+        found = _merged(_attendances(book_path(config, log)), found)
+        found = _merged(_attendances(log), found)
+    within = [
+        each for each in found.values() if each.since_ms < end_ms and each.until_ms > start_ms
+    ]
+    return sorted(within, key=lambda each: (each.since_ms, each.participant))
+
+
+def _look_from(directory: Path) -> int | None:
+    """Return the position from which the newest part of a book is read, `None` for all of it."""
+    left = LOOK_BACK_BYTES
+    for segment in reversed(segments(directory)):
+        left -= segment.path.stat().st_size
+        if left < 0:
+            return segment.start
+    return None
+
+
+def _attendances(directory: Path, position: int | None = None) -> Iterator[Attendance]:
+    if directory.exists():
+        for _, record in read(directory, position):
+            yield from attendances_of(record)
+
+
+def _merged(
+    attended: Iterable[Attendance], found: dict[Key, Attendance] | None = None
+) -> dict[Key, Attendance]:
+    """Return the last word on each stretch."""
+    found = {} if found is None else found
+    for each in attended:
+        key = (each.participant, each.since_ms)
+        before = found.get(key)
+        if before is None or (each.until_ms, each.ended) >= (before.until_ms, before.ended):
+            found[key] = each
+    return found
