@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-media fuzz-text invariants invariants-long measure-media-memory clean servers migration
+.PHONY: run test check format lock bench bench-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -30,6 +30,12 @@ bench: .venv/.dev
 # What a forwarded packet costs, beside Janus where it is installed; root makes a network for it.
 bench-media: .venv/.dev
 	$(BIN)/python -m loadtest forwarding --out loadtest/results
+
+# Beside nats-server and uWebSockets.js, which it fetches into build/peers; about 10 minutes.
+# SCENARIO="180 2000" and PEERS="metaport ws Socket.IO" choose, REPEATS repeats.
+REPEATS ?= 5
+bench-text: .venv/.dev
+	$(BIN)/python -m loadtest.race $(SCENARIO) --repeats $(REPEATS) $(if $(PEERS),--peers $(PEERS))
 
 # Not part of `test`, which replays what was found: SECONDS and SEED say how long and which inputs.
 SECONDS ?= 60
@@ -76,15 +82,15 @@ lock: .venv/.dev
 		{ echo "metaport needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set PYTHON=…"; exit 2; }
 	$(PYTHON) -m venv .venv
 
-.venv/.run: .venv/bin/python requirements.lock pyproject.toml setup.py $(wildcard sfu/*.pyx loadtest/*.pyx)
+.venv/.run: .venv/bin/python requirements.lock pyproject.toml setup.py $(wildcard */*.pyx)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/.dev: .venv/bin/python requirements-dev.lock pyproject.toml setup.py $(wildcard sfu/*.pyx loadtest/*.pyx)
+.venv/.dev: .venv/bin/python requirements-dev.lock pyproject.toml setup.py $(wildcard */*.pyx)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.run
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache sfu/_*.c loadtest/_*.c sfu/*.so loadtest/*.so
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache */_*.c */*.so

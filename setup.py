@@ -1,4 +1,4 @@
-"""Build the optional compiled packet path; without a compiler its pure-Python twin is used."""
+"""Build the optional compiled modules; without a compiler their pure-Python twins are used."""
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -10,13 +10,13 @@ except ImportError:
 
 
 class OptionalBuild(build_ext):
-    """Warn instead of failing: `sfu` works, slower, on the pure-Python twin."""
+    """Warn instead of failing: everything works, slower, on the pure-Python twins."""
 
     def run(self) -> None:
         try:
             super().run()
         except Exception as error:
-            self.warn(f"compiled packet path not built ({error}); the pure-Python twin is used")
+            self.warn(f"compiled modules not built ({error}); their pure-Python twins are used")
 
     def build_extension(self, ext: Extension) -> None:
         try:
@@ -30,7 +30,13 @@ def extensions() -> list[Extension]:
         return []
     sources = [
         Extension(name, [name.replace(".", "/") + ".pyx"], optional=True)
-        for name in ("sfu._rewrite", "sfu._arrivals", "sfu._fanout", "loadtest._streams")
+        for name in (
+            "sfu._rewrite",
+            "sfu._arrivals",
+            "sfu._fanout",
+            "loadtest._streams",
+            "loadtest._audience",
+        )
     ]
     return cythonize(sources, compiler_directives={"language_level": "3"})
 

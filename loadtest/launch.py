@@ -53,11 +53,14 @@ class Server:
         data_dir: Path,
         environment: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
+        *,
+        core: int | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.http_port = free_port()
         self.media_port = free_port()
         self.arguments = arguments
+        self._pin = () if core is None else ("taskset", "-c", str(core))
         self.lines: list[str] = []
         self.ready_s: float | None = None  # from the start to the first good /readyz
         self.environment = {
@@ -116,6 +119,7 @@ class Server:
     async def spawn(self) -> None:
         """Start the process without waiting for readiness."""
         self._process = await asyncio.create_subprocess_exec(
+            *self._pin,
             METAPORT,
             "run",
             *self.arguments,

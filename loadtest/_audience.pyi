@@ -1,0 +1,3 @@
+from loadtest.audience_pure import Audience
+
+__all__ = ["Audience"]

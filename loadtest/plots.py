@@ -1,0 +1,46 @@
+"""Plots of figures as SVG: bars in groups, each with its lowest and highest repeat."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pygal
+from pygal.style import LightSolarizedStyle
+
+from loadtest.statistics import Spread, rounded
+
+# pygal leaves a finder for its plug-ins behind that every later import would warn of.
+sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+
+
+class Bars(NamedTuple):
+    """A bar for each series in every group; None where there is none."""
+
+    title: str
+    groups: Sequence[str]
+    series: Mapping[str, Sequence[Spread | None]]
+
+
+def write(bars: Bars, path: Path) -> None:
+    """Write a plot that loads nothing from elsewhere."""
+    chart = pygal.Bar(
+        title=bars.title,
+        style=LightSolarizedStyle,
+        value_formatter=rounded,
+        legend_at_bottom=True,
+        width=900,
+        height=420,
+        disable_xml_declaration=True,
+        js=(),
+    )
+    chart.x_labels = list(bars.groups)
+    for name, spreads in bars.series.items():
+        chart.add(name, [_bar(spread) for spread in spreads])
+    path.write_text(chart.render(is_unicode=True), encoding="utf-8")
+
+
+def _bar(spread: Spread | None) -> dict[str, object] | None:
+    if spread is None:
+        return None
+    return {"value": spread.median, "ci": {"low": spread.low, "high": spread.high}}
