@@ -42,12 +42,16 @@ class RoomOpened(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_fie
 class MessagesDelivered(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="delivered"
 ):
-    """`count` live `message` frames are written for what `user` said at another process."""
+    """`count` live `message` frames are written for what `user` said at another process.
+
+    `body_bytes` is the size of its body, see `chatd.body.body_bytes`.
+    """
 
     room: str
     user: str
     count: int
     at_ms: int = 0
+    body_bytes: int = 0
 
 
 class MessagesRecovered(

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from chatd.archive import Archive
+from chatd.body import body_bytes
 from chatd.bus import Bus, Clock, Draft, Publication, Receipt
 from chatd.client import Client
 from chatd.counters import Counters
@@ -250,6 +251,11 @@ class Hub:
         """Whether `tick` has anything to do."""
         return bool(self._clients or self._rooms or self._owed)
 
+    @property
+    def users(self) -> int:
+        """Tell how many different users are connected here."""
+        return len(self._timesheet)
+
     def settled_ms(self, utc_ms: int) -> int:
         """Return up to when everything is told that may be: later facts begin then or later."""
         return min(self._timesheet.settled_ms(utc_ms), self._owed.settled_ms(utc_ms))
@@ -345,7 +351,10 @@ class Hub:
                 facts.append(self._accepted(publication, self._listeners(publication)))
             elif count := self._listeners(publication):
                 message = publication.message
-                facts.append(MessagesDelivered(message.room, message.from_, count, message.at))
+                size = body_bytes(message.body)
+                facts.append(
+                    MessagesDelivered(message.room, message.from_, count, message.at, size)
+                )
         for receipt in receipts:
             if receipt.unkept is not None:
                 facts.append(self._accepted(receipt.unkept, 0))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from chatd.body import body_bytes
 from chatd.errors import FactsRefused
 from chatd.facts import (
     ConnectionTime,
@@ -25,6 +26,7 @@ from metaport.log import LogError, read
 from metaport.usage_log import Count, UsageLog
 from metering import meters
 from metering.events import Subject
+from metering.message_tally import MessageCount
 from metering.windows import seconds_by_window
 
 MESSAGE, ROOM = b"m", b"r"
@@ -58,22 +60,23 @@ class ChatJournal:
             FactsRefused: the log could not be written; nothing of the batch happened.
         """
         records = [_chat_record(f) for f in facts if isinstance(f, MessageAccepted | RoomOpened)]
-        counts = self._counts(facts)
+        messages = [
+            self._count(f) for f in facts if isinstance(f, MessageAccepted | MessagesDelivered)
+        ]
+        counts = [count for fact in facts for count in chat_counts(fact)]
         try:
-            self._usage.write(records, counts)
+            self._usage.write(records, counts, messages)
         except LogError as error:
             raise FactsRefused(str(error)) from error
 
-    def _counts(self, facts: Sequence[Fact]) -> list[Count]:
-        counts = [count for fact in facts for count in chat_counts(fact)]
-        if self._orders:
-            return counts
-        now_s = int(self._clock())
-        return [
-            count._replace(at_s=now_s) if count.meter == meters.MESSAGES_DELIVERED else count
-            for count in counts
-            if count.meter != meters.MESSAGES_SENT
-        ]
+    def _count(self, fact: MessageAccepted | MessagesDelivered) -> MessageCount:
+        at_ms = fact.at_ms if self._orders else int(self._clock() * 1000)
+        if isinstance(fact, MessagesDelivered):
+            size, frames = fact.body_bytes, fact.count
+            return fact.room, fact.user, at_ms, 0, frames, 0, size * frames
+        body, frames = fact.body, fact.delivered
+        size = len(body) if type(body) is str and body.isascii() else body_bytes(body)
+        return fact.room, fact.user, at_ms, int(self._orders), frames, size, size * frames
 
 
 def room_record(fact: RoomOpened) -> bytes:
@@ -93,15 +96,8 @@ def _chat_record(fact: MessageAccepted | RoomOpened) -> bytes:
 
 
 def chat_counts(fact: Fact) -> Iterator[Count]:
-    """Say what a chat fact adds to which counters."""
+    """Say what a chat fact adds to which counters; messages are counted apart."""
     match fact:
-        case MessageAccepted():
-            subject, at_s = Subject(fact.room, fact.user), fact.at_ms // 1000
-            yield Count(meters.MESSAGES_SENT, subject, at_s, 1)
-            yield Count(meters.MESSAGES_DELIVERED, subject, at_s, fact.delivered)
-        case MessagesDelivered():
-            subject = Subject(fact.room, fact.user)
-            yield Count(meters.MESSAGES_DELIVERED, subject, fact.at_ms // 1000, fact.count)
         case MessagesRecovered():
             subject = Subject(fact.room, fact.user)
             yield Count(meters.MESSAGES_RECOVERED, subject, fact.at_ms // 1000, fact.count)

@@ -55,8 +55,11 @@ from metaport.signers import Signers
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
+from metaport.usage_privacy import user_names
 from metaport.usage_retention import drop_old_details
+from metaport.usage_storage import measure_stored
 from metering.errors import LedgerUnavailable, PriceBookError
+from metering.meters import PEAK_USERS
 from sfu.control import ControlClient, ControlError
 
 logger = logging.getLogger(__name__)
@@ -166,7 +169,9 @@ class HubProcess:
         self._config = config
         self._log = log
         self._started_at = time.time()
-        self._usage = UsageLog(log, HUB, time.time)
+        name_of = user_names(config)
+        self._usage = UsageLog(log, HUB, time.time, name_of=name_of)
+        self._minute_s = 0
         self._lag = LoopLag(asyncio.get_running_loop())
         self._revocations = Revocations()
         self._signers = Signers(config, revoked=self._is_revoked)
@@ -181,7 +186,7 @@ class HubProcess:
         self._archive = HistoryArchive(messages, self._writer)
         # Loaded once; one that is broken is tried again at the next question.
         self._book = cache(lambda: price_book(config))
-        self._reports = LedgerReports(ledger, self._book, config.usage.zone)
+        self._reports = LedgerReports(ledger, self._book, config.usage.zone, name_of)
         self._resources = MediaResources()
         # Sessions of revoked tokens on their way out; each leaves the set by itself.
         self._endings: set[asyncio.Task[None] | None] = set()
@@ -259,8 +264,11 @@ class HubProcess:
                 write=self._writer.run(),
                 forget=self._forget(),
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
+                measure=measure_stored(
+                    self._ledger, self._ledger.engine, config.data.dir, HUB, time.time
+                ),
                 sync=keep_synced(self._log),
-                checkpoint=every(HEARTBEAT_S, self._usage.write),
+                checkpoint=every(HEARTBEAT_S, self._checkpoint),
                 trim=every(TRIM_S, self._trim),
                 follow_signers=self._signers.run(),
                 follow_revocations=self._watch.run(),
@@ -286,6 +294,12 @@ class HubProcess:
         self._log.on_rotate = lambda: [chat_journal.room_record(fact) for fact in bus.heads()]
         logger.info("local log replayed in %d ms", (time.monotonic() - began) * 1000)
         return bus
+
+    def _checkpoint(self) -> None:
+        if (minute_s := int(time.time()) // 60 * 60) != self._minute_s:
+            self._minute_s = minute_s
+            self._usage.gauge(PEAK_USERS, minute_s, self._hub.users)
+        self._usage.write()
 
     def _trim(self) -> None:
         # A job of its own: on a full disk nothing can be written, and this is what makes room.

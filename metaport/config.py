@@ -110,11 +110,12 @@ class History:
 
 @dataclass(frozen=True)
 class Usage:
-    """Metering: prices, the zone of a month, days that details are kept (0 keeps all), budget."""
+    """Metering: prices, zone, days that details are kept (0 keeps all), users, budget."""
 
     pricebook: Path | None = field(default=None, metadata=_by(read.path))
     zone: str = field(default="Asia/Seoul", metadata=_by(read.zone))
     detail_days: int = field(default=400, metadata=_by(read.whole(0, 36_500)))
+    users: str = field(default="plain", metadata=_by(read.choice("plain", "hashed")))
     contract_amount: Decimal | None = field(default=None, metadata=_by(read.won))
     budget_percent: tuple[int, ...] = field(
         default=(50, 80, 100), metadata=_by(read.list_of(read.whole(1, 1_000)))

@@ -7,15 +7,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from metaport.config import Config
 from metaport.log import Follower, LogError, LogTrimmed, trim
-from metaport.usage_log import usage_of
+from metaport.usage_log import NewestUsage
 from metering.errors import LedgerUnavailable
-from metering.events import Checkpoint, UsageRow
+from metering.events import Checkpoint
 from metering.ledger import Ledger
 from metering.pricebook import PriceBook, load_price_book
 from metering.report import Report, build_report
@@ -112,7 +112,7 @@ class Shipper:
 
     async def _ship_some(self, reader: str) -> int:
         follower = await self._follow(reader)
-        newest: dict[tuple[Any, ...], UsageRow] = {}
+        newest = NewestUsage()
         read = 0
         while read < RECORDS_A_TRANSACTION:
             try:
@@ -122,29 +122,19 @@ class Shipper:
                     raise
                 break  # what stands before it comes first, and the next call meets it again
             read += len(records)
-            newest |= self._newest_of(reader, records)
+            for _, record in records:
+                newest.take(record)
             if len(records) < RECORDS_AT_A_TIME:
                 break  # not `if not records`: a busy process writes in every iteration
             await asyncio.sleep(0)  # cancelled: nothing is stored, and the follower is forgotten
+        if newest.at_s is not None:
+            self._read_s[reader] = newest.at_s
         if read and reader in self._read_s:
             position, at_s = follower.position, self._read_s[reader]
             assert position is not None
-            await self._ledger.upsert(
-                list(newest.values()), Checkpoint(reader, str(position), at_s)
-            )
+            await self._ledger.upsert(newest.rows(), Checkpoint(reader, str(position), at_s))
             self._stored[reader], self.as_of_s[reader] = position, at_s
         return read
-
-    def _newest_of(
-        self, reader: str, records: Sequence[tuple[int, bytes]]
-    ) -> dict[tuple[Any, ...], UsageRow]:
-        """Return the last total of each counter, and remember as of when they are."""
-        newest: dict[tuple[Any, ...], UsageRow] = {}
-        for _, record in records:
-            if (usage := usage_of(record)) is not None:
-                self._read_s[reader], rows = usage
-                newest |= {row[:-1]: row for row in rows}
-        return newest
 
     async def _follow(self, reader: str) -> Follower:
         if reader not in self._followers:
@@ -192,7 +182,14 @@ class Shipper:
 class LedgerReports:
     """Priced questions to one ledger; a `book` that is broken fails the question, nothing else."""
 
-    def __init__(self, ledger: Ledger, book: Callable[[], PriceBook], zone: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        book: Callable[[], PriceBook],
+        zone: str,
+        name_of: Callable[[str], str] = str,
+    ) -> None:
+        self._name_of = name_of
         self._ledger = ledger
         self._book = book
         self._zone = zone
@@ -215,6 +212,11 @@ class LedgerReports:
         """
         at_s = int(now)
         cost = await cost_of(
-            self._ledger, self._book(), user, at_s - VISIT_S, at_s + 1, zone=self._zone
+            self._ledger,
+            self._book(),
+            self._name_of(user),
+            at_s - VISIT_S,
+            at_s + 1,
+            zone=self._zone,
         )
         return cost.as_json()

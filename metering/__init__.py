@@ -1,7 +1,8 @@
 """Metering: usage to money. Knows nothing of chat, media or databases.
 
 1. `counters.Counters` adds up facts by meter (`meters`), subject (`events.Subject`) and window
-   (`windows`); `drain` gives the cumulative totals that changed, as `events.UsageRow`.
+   (`windows`), `message_tally.MessageTallies` those of messages, which are the most; `drain` gives
+   the cumulative totals that changed, as `events.UsageRow`.
 2. `ledger.Ledger.upsert` keeps the greatest total of every row's identity, together with the
    checkpoint of the reader that brought it.
 3. `report.build_report` adds up a month, prices it with the book in force (`pricebook`, `rating`)

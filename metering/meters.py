@@ -1,4 +1,7 @@
-"""The meters: fixed names, their units, and what each one means in one sentence."""
+"""The meters: fixed names, their units, and what each one means in one sentence.
+
+`METERS` have a price in every price book, be it 0. `FIGURES` are told beside them and need none.
+"""
 
 import enum
 from dataclasses import dataclass
@@ -50,10 +53,17 @@ VIDEO_SECONDS_2K_PLUS = "video.participant_seconds.2k_plus"
 INGRESS_BYTES = "media.ingress_bytes"
 EGRESS_BYTES = "media.egress_bytes"
 
+# Told beside what is priced.
+TEXT_BYTES_IN = "chat.text_bytes_in"
+TEXT_BYTES_OUT = "chat.text_bytes_out"
 PEAK_USERS = "chat.peak_users"
+ACTIVE_USERS = "chat.active_users"
+RECORDING_SECONDS = "recording.seconds"
+TURN_BYTES = "media.turn_bytes"
+STORED_BYTES = "storage.stored_bytes"
 
 # Not added up: see `metering.ledger`.
-GAUGES = frozenset({PEAK_USERS})
+GAUGES = frozenset({PEAK_USERS, STORED_BYTES})
 
 # The last pixel that still belongs to a class: 640x480, 1280x720, 1920x1080, 2560x1440. Vendors
 # that price by the pixels a participant receives in total use the same bounds from HD upward.
@@ -170,6 +180,81 @@ METERS = MappingProxyType(
                 "Media forwarded",
                 "서버가 참여자에게 보낸 음성·영상 패킷(RTP)의 바이트 수이다.",
                 "Bytes of voice and video packets (RTP) the server forwarded to participants.",
+            ),
+        )
+    }
+)
+
+FIGURES = MappingProxyType(
+    {
+        meter.name: meter
+        for meter in (
+            Meter(
+                TEXT_BYTES_IN,
+                Service.TEXT,
+                Unit.BYTE,
+                "받은 글",
+                "Text received",
+                "접수한 메시지 본문의 바이트 수로, 글은 UTF-8, 구조는 MessagePack으로 잰다.",
+                "Bytes of the bodies of messages sent: text as UTF-8, structures as MessagePack.",
+            ),
+            Meter(
+                TEXT_BYTES_OUT,
+                Service.TEXT,
+                Unit.BYTE,
+                "보낸 글",
+                "Text delivered",
+                "실시간으로 내보낸 메시지 본문의 바이트 수로, 내보낸 연결마다 센다.",
+                "Bytes of the bodies of live messages, counted for each connection they were "
+                "written for.",
+            ),
+            Meter(
+                PEAK_USERS,
+                Service.TEXT,
+                Unit.USER,
+                "최대 동시 접속자",
+                "Peak concurrent users",
+                "매 분 정각에 접속해 있던 사용자 수를 서버별로 세어 더한 값 가운데 가장 큰 값이다.",
+                "The greatest sum over servers of the users connected to each at a whole minute.",
+            ),
+            Meter(
+                ACTIVE_USERS,
+                Service.TEXT,
+                Unit.USER,
+                "월간 이용자",
+                "Monthly active users",
+                "그 달에 사용량이 하나라도 있는 서로 다른 사용자의 수이다.",
+                "Different users with any usage in the month.",
+            ),
+            Meter(
+                RECORDING_SECONDS,
+                Service.VIDEO,
+                Unit.SECOND,
+                "녹화 시간",
+                "Recording time",
+                "녹화가 시작된 때부터 끝날 때까지의 초이며, 녹화마다 따로 센다.",
+                "Seconds from the start of a recording to its end, counted for each recording.",
+            ),
+            Meter(
+                TURN_BYTES,
+                Service.TRAFFIC,
+                Unit.BYTE,
+                "중계한 미디어",
+                "Media relayed",
+                "TURN 서버(coturn)가 중계했다고 알린 바이트 수로, 알리지 않은 곳에서는 재지 "
+                "않는다.",
+                "Bytes that the TURN server (coturn) reports as relayed; not measured where it "
+                "reports none.",
+            ),
+            Meter(
+                STORED_BYTES,
+                Service.TRAFFIC,
+                Unit.BYTE,
+                "저장한 자료",
+                "Data stored",
+                "매시 정각에 잰 데이터베이스와 데이터 디렉터리의 크기를 더한 값 가운데 가장 큰 "
+                "값이다.",
+                "The greatest sum of the sizes of database and data directories at a whole hour.",
             ),
         )
     }

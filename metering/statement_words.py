@@ -125,7 +125,9 @@ KOREAN = Words(
             Service.TRAFFIC: "미디어 전송량",
         }
     ),
-    units=MappingProxyType({Unit.MESSAGE: "건", Unit.SECOND: "초", Unit.BYTE: "GB"}),
+    units=MappingProxyType(
+        {Unit.MESSAGE: "건", Unit.SECOND: "초", Unit.BYTE: "GB", Unit.USER: "명"}
+    ),
     per=MappingProxyType(
         {"message": "건", "second": "초", "minute": "분", "hour": "시간", "byte": "바이트"}
     ),
@@ -197,7 +199,9 @@ ENGLISH = Words(
             Service.TRAFFIC: "Media traffic",
         }
     ),
-    units=MappingProxyType({Unit.MESSAGE: "message", Unit.SECOND: "second", Unit.BYTE: "GB"}),
+    units=MappingProxyType(
+        {Unit.MESSAGE: "message", Unit.SECOND: "second", Unit.BYTE: "GB", Unit.USER: "user"}
+    ),
     per=MappingProxyType({}),
 )
 

@@ -1,4 +1,4 @@
-"""The three things that are counted. Always whole: never minutes, never fractions."""
+"""The things that are counted. Always whole: never minutes, never fractions."""
 
 import enum
 
@@ -9,3 +9,4 @@ class Unit(enum.StrEnum):
     MESSAGE = "message"
     SECOND = "second"
     BYTE = "byte"
+    USER = "user"

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from metering.ledger import Ledger
-from metering.meters import METERS
+from metering.meters import FIGURES, METERS
 from metering.money import EXACT, Currency, total
 from metering.pricebook import PriceBook
 from metering.windows import Period, open_zone, window_end, window_start
@@ -77,6 +77,8 @@ async def cost_of(
     amounts: dict[str, Decimal] = {}
     for part, version in book.in_force(period, opened):
         for (meter, _), quantity in (await ledger.by_subject(*part, user=user)).items():
+            if meter in FIGURES:
+                continue
             already = quantities.get(meter, 0)
             quantities[meter] = already + quantity
             for portion in version.price_of(meter).model.rate(quantity, already):

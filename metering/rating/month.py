@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import NamedTuple
 
-from metering.meters import METERS
+from metering.meters import FIGURES, METERS
 from metering.money import EXACT, total
 from metering.pricebook import Price, PriceBook, Version
 from metering.rating import Portion
@@ -70,7 +70,8 @@ def rate_month(book: PriceBook, parts: Sequence[Part]) -> Rated:
     """
     for part in parts:
         for meter in part.quantities:
-            part.version.price_of(meter)
+            if meter not in FIGURES:
+                part.version.price_of(meter)
     lines: list[Line] = []
     entered: list[tuple[Version, Adjustment]] = []
     for meter in METERS:

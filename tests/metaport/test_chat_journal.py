@@ -72,6 +72,8 @@ def test_messages_come_back_as_they_were_and_are_counted_in_the_same_write(log, 
     assert totals(log.directory) == {
         ("chat.messages_sent", "lobby", "visitor"): 2,
         ("chat.messages_delivered", "lobby", "visitor"): 6,
+        ("chat.text_bytes_in", "lobby", "visitor"): len(b"\x81\xa4text\xa6") + 6 + 2,
+        ("chat.text_bytes_out", "lobby", "visitor"): 3 * (len(b"\x81\xa4text\xa6") + 6 + 2),
     }
 
 
@@ -177,10 +179,13 @@ def test_an_empty_directory_replays_nothing(tmp_path):
 def test_where_redis_orders_it_counts_what_was_sent_and_frames_count_when_written(log, usage):
     later_s = AT_MS / 1000 + 1000
     journal = ChatJournal(usage, orders=False, clock=lambda: later_s)
-    journal.commit([message(1), MessagesDelivered("lobby", "far", 4, AT_MS), message(2)])
+    journal.commit([message(1), MessagesDelivered("lobby", "far", 4, AT_MS, 7), message(2)])
     assert totals(log.directory) == {
         ("chat.messages_delivered", "lobby", "visitor"): 6,
         ("chat.messages_delivered", "lobby", "far"): 4,
+        ("chat.text_bytes_in", "lobby", "visitor"): 26,
+        ("chat.text_bytes_out", "lobby", "visitor"): 78,
+        ("chat.text_bytes_out", "lobby", "far"): 28,
     }
     rows = [row for _, record in read(log.directory) for row in (usage_of(record) or (0, []))[1]]
     assert {row.window_start_s for row in rows} == {int(later_s) // 900 * 900}

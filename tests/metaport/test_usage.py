@@ -10,6 +10,7 @@ from metaport.usage import LedgerReports, Shipper
 from metaport.usage_log import UsageLog
 from metering.errors import LedgerUnavailable
 from metering.ledger import MemoryLedger
+from metering.meters import PEAK_USERS
 from metering.pricebook import default_price_book
 from sfu.facts import ParticipantInterval
 
@@ -232,5 +233,22 @@ async def test_the_time_of_figures_does_not_move_while_the_ledger_is_away(tmp_pa
     await shipper.ship()
     assert shipper.as_of_s["sfu"] == before["sfu"] + 60
     assert shipper.lag_bytes() == {"sfu": 0}
+    shipper.close()
+    log.close()
+
+
+async def test_peak_users_are_told_at_whole_minutes_and_once(tmp_path):
+    log = Log(tmp_path / "hub")
+    usage = UsageLog(log, "hub", lambda: float(AT_MS // 1000 // 60 * 60))
+    usage.gauge(PEAK_USERS, AT_MS // 1000 // 60 * 60, 5)
+    usage.write()
+    usage.write()
+    ledger = MemoryLedger()
+    shipper = Shipper(ledger, {"hub": log.directory})
+    await shipper.ship()
+    assert (
+        await ledger.peak(PEAK_USERS, AT_MS // 1000 // 60 * 60, AT_MS // 1000 // 60 * 60 + 60) == 5
+    )
+    assert await ledger.totals(0, 2**40) == {}
     shipper.close()
     log.close()

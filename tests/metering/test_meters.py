@@ -5,7 +5,7 @@ import re
 import pytest
 
 from metering import meters
-from metering.meters import METERS, participation_meter, video_meter
+from metering.meters import FIGURES, GAUGES, METERS, participation_meter, video_meter
 from metering.units import Unit
 
 
@@ -67,3 +67,11 @@ def test_the_class_is_that_of_the_summed_pixels(pixels: int, name: str) -> None:
 
 def test_without_video_participation_is_voice() -> None:
     assert participation_meter(0) == meters.VOICE_SECONDS
+
+
+def test_figures_are_no_priced_meters_and_say_what_they_are() -> None:
+    assert not FIGURES.keys() & METERS.keys()
+    assert FIGURES.keys() >= GAUGES
+    for figure in FIGURES.values():
+        assert figure.definition("ko").endswith("다.")
+        assert figure.definition("en").endswith(".")

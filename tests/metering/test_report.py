@@ -19,6 +19,7 @@ from metering.meters import (
     MESSAGES_DELIVERED,
     MESSAGES_SENT,
     METERS,
+    TEXT_BYTES_IN,
     VIDEO_SECONDS_HD,
     VOICE_SECONDS,
 )
@@ -304,3 +305,11 @@ async def test_the_oracle_agrees(
         counted = sum(n for (its_meter, _), n in used.items() if its_meter == meter)
         assert counted == sum(line.quantity for line in report.lines if line.id.meter == meter)
     assert len({line.id for line in report.lines}) == len(report.lines)
+
+
+async def test_figures_beside_what_is_priced_change_no_amount() -> None:
+    ledger = MemoryLedger()
+    subject = Subject("lobby", "visitor")
+    await ledger.upsert([UsageRow("hub", "1", TEXT_BYTES_IN, subject, 1_795_000_500, 12)])
+    report = await build_report(ledger, load_price_book(), "2026-11", "Asia/Seoul", 1.8e9)
+    assert report.total == 0
