@@ -103,10 +103,22 @@ def objection(
     return Objection(reason, problem)
 
 
+def switching(request: web.Request, codec: Codec) -> bytes:
+    """Return the head of the answer to a good handshake (section 4.2.2)."""
+    accept = accept_key(request.headers[hdrs.SEC_WEBSOCKET_KEY])
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\n"
+        "Upgrade: websocket\r\n"
+        "Connection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n"
+        f"Sec-WebSocket-Protocol: {codec.subprotocol}\r\n\r\n"
+    ).encode()
+
+
 def take_over(
-    request: web.Request, transport: asyncio.Transport, codec: Codec, protocol: asyncio.Protocol
+    request: web.Request, transport: asyncio.Transport, head: bytes, protocol: asyncio.Protocol
 ) -> None:
-    """Answer 101 and give the connection of `request` to `protocol`.
+    """Answer with `head` and give the connection of `request` to `protocol`.
 
     aiohttp then knows nothing of it: its request handler lets go of the transport, counts the
     connection as lost and ends its task when the request's handler returns.
@@ -117,13 +129,6 @@ def take_over(
     transport.set_protocol(protocol)
     handler.transport = None  # connection_lost would close it
     handler.connection_lost(None)
-    accept = accept_key(request.headers[hdrs.SEC_WEBSOCKET_KEY])
-    transport.write(
-        "HTTP/1.1 101 Switching Protocols\r\n"
-        "Upgrade: websocket\r\n"
-        "Connection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept}\r\n"
-        f"Sec-WebSocket-Protocol: {codec.subprotocol}\r\n\r\n".encode()
-    )
+    transport.write(head)
     if tail.data:
         protocol.data_received(tail.data)

@@ -2,7 +2,7 @@
 
 After the 101 the transport is given a protocol of our own and aiohttp forgets the connection:
 no task and no HTTP parser stay behind, a frame costs one callback, and the fan-out writes
-prepared bytes.
+prepared bytes. `stream_server` serves those whose network breaks WebSocket, likewise.
 """
 
 import asyncio
@@ -20,13 +20,20 @@ from chatd.handshake import (
     object_to_upgrade,
     objection,
     offered,
+    switching,
     take_over,
 )
 from chatd.hub import Hub
+from chatd.stream import StreamConnection
+from chatd.stream_server import Streams
 
 _log = logging.getLogger("chatd.server")
 
 TICK_S = 0.5
+# A drain closes so many at a time, and lets this much pass for another hub to take them in: a
+# handshake with a join is about 0.5 ms of CPU.
+WAVE = 128
+WAVE_GAP_S = 0.2
 
 
 class ChatServer:
@@ -52,7 +59,15 @@ class ChatServer:
         self._origins = {origin.rstrip("/").lower() for origin in origins}
         self._limits = hub.limits.lifted() if bench else hub.limits
         self._admit = admit
-        self._connections: set[WebSocketConnection] = set()
+        self._connections: set[WebSocketConnection | StreamConnection] = set()
+        self.streams = Streams(
+            hub,
+            self._limits,
+            origins=self._origins,
+            object_to_one_more=self._object_to_one_more,
+            opened=self._keep,
+            lost=self._forget,
+        )
         # Set while a drain waits for the last connection.
         self._all_lost: asyncio.Event | None = None
         # None while nothing is open; cancelled by `drain`.
@@ -70,9 +85,8 @@ class ChatServer:
             connection = WebSocketConnection(
                 transport, self._hub, codec, self._limits, self._forget
             )
-            self._connections.add(connection)
-            take_over(request, transport, codec, connection)
-            self._start_ticking()
+            self._keep(connection)
+            take_over(request, transport, switching(request, codec), connection)
         return Upgraded()
 
     def tick(self) -> None:
@@ -107,11 +121,11 @@ class ChatServer:
 
     async def _close_in_waves(self, spread_s: float) -> None:
         waiting = list(self._connections)
-        size = max(50, len(waiting) // 20 + 1)
-        for start in range(0, len(waiting), size):
+        gap_s = wave_gap_s(len(waiting), spread_s)
+        for start in range(0, len(waiting), WAVE):
             if start:
-                await asyncio.sleep(spread_s / 20)
-            for connection in waiting[start : start + size]:
+                await asyncio.sleep(gap_s)
+            for connection in waiting[start : start + WAVE]:
                 self._hub.close(connection.client, DRAINING)
 
     async def _wait_until_lost(self, deadline: float) -> None:
@@ -123,7 +137,11 @@ class ChatServer:
             except TimeoutError:
                 _log.warning("%d connections did not answer the close", len(self._connections))
 
-    def _forget(self, connection: WebSocketConnection) -> None:
+    def _keep(self, connection: WebSocketConnection | StreamConnection) -> None:
+        self._connections.add(connection)
+        self._start_ticking()
+
+    def _forget(self, connection: WebSocketConnection | StreamConnection) -> None:
         self._connections.discard(connection)
         if not self._connections and self._all_lost is not None:
             self._all_lost.set()
@@ -150,3 +168,9 @@ class ChatServer:
             detail = "Too many handshakes from this address."
             return objection("rate", 429, "Too many connections", detail, retry_after_s=wait_s)
         return None
+
+
+def wave_gap_s(count: int, spread_s: float) -> float:
+    """Return the seconds between two waves so that `count` are sent away within `spread_s`."""
+    gaps = max(1, -(-count // WAVE) - 1)
+    return min(WAVE_GAP_S, spread_s / gaps)

@@ -68,6 +68,8 @@ HUB = "hub"
 # A renewed certificate is taken up within a day, without a restart.
 RENEW_S = 86_400.0
 TRIM_S = 5.0
+# What is not carried into the database by then is at the next start: the log has it.
+SHIP_S = 3.0
 # A database that drops packets does not keep chat from starting.
 DATABASE_DEADLINE_S = 2.0
 
@@ -234,9 +236,9 @@ class HubProcess:
     async def serve(self, stop: asyncio.Event) -> None:
         """Listen until `stop` is set, then drain.
 
-        1. connections are closed in waves with "reconnect at once"
-        2. the last seconds and counters are written and shipped
-        3. the listener closes
+        1. the listener closes
+        2. connections are closed in waves with "reconnect at once"
+        3. the last seconds and counters are written and shipped
         """
         config = self._config
         context = tls.server_context(config)
@@ -277,9 +279,15 @@ class HubProcess:
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
                 await stop.wait()
+                # Where several hubs share the port, the others get who comes from now on.
+                await site.stop()
                 # The rest of the promised time is for shipping the last figures.
                 await self._chat.drain(config.drain_s * 0.8)
-            await self._ship_the_rest()
+            try:
+                async with asyncio.timeout(max(SHIP_S, config.drain_s * 0.2)):
+                    await self._ship_the_rest()
+            except TimeoutError:
+                logger.warning("the last figures and messages stay in the local log")
         finally:
             self._lag.close()
             await self._relay.close()
@@ -374,6 +382,8 @@ class HubProcess:
             resources=self._resources,
             revoke=self._watch.revoke,
             chat=self._chat.handle,
+            open_stream=self._chat.streams.open,
+            post_to_stream=self._chat.streams.post,
             attach=self._hub.attach,
             enter=self._enter,
             room_store=self._room_store,

@@ -40,6 +40,8 @@ def build_app(services: Services) -> web.Application:
     app.add_routes(
         [
             web.get("/ws", services.chat),
+            web.get("/sse", services.open_stream, allow_head=False),
+            web.post("/sse/{stream}", services.post_to_stream),
             web.get("/healthz", health.healthz),
             web.get("/readyz", health.readyz),
             web.get("/metrics", health.metrics),

@@ -101,6 +101,8 @@ class Services:
     revoke: Callable[[Revocation], Awaitable[bool]]
     """Take tokens back; False while not all hubs can be told."""
     chat: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    open_stream: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    post_to_stream: Callable[[web.Request], Awaitable[web.StreamResponse]]
     attach: Callable[[str, str, str], Presence]
     enter: Enter
     room_store: RoomStore
