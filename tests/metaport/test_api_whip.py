@@ -7,10 +7,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from chatd.door import Door
+from chatd.room_book import MemoryRoomBook
 from metaport.api import problems, whip
 from metaport.api.resources import MediaResources
 from metaport.api.services import SERVICES
-from metaport.compose import AddressLimit, enter
+from metaport.compose import AddressLimit, identity_of
 from metaport.tokens import Tokens
 from sfu.control import ControlError
 
@@ -32,6 +34,11 @@ class Sfu:
 @pytest.fixture
 def sfu():
     return Sfu()
+
+
+def enter(claims, room, right, *, attends=False):
+    Door(MemoryRoomBook()).admit(identity_of(claims), room, right)
+    return room
 
 
 @pytest.fixture
