@@ -140,6 +140,18 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
             help=say("다 옮기기를 기다리는 시간(초)", "seconds to wait until everybody has moved"),
         )  # fmt: skip
 
+    top_parser = add(verbs, "top", _sfu_top, "음성·영상 상태를 실시간으로 보여 줍니다",
+                     "watch how everybody's media is doing")  # fmt: skip
+    top_parser.add_argument("--room", help=say("이 방만", "only this room"))
+    top_parser.add_argument(
+        "--once",
+        action="store_true",
+        help=say("한 번만 출력 (스크립트용)", "print once, for scripts"),
+    )
+    top_parser.add_argument(
+        "--json", action="store_true", help=say("한 번, JSON으로", "once, as JSON")
+    )
+
     token = add(commands, "token", _token, "접속 토큰을 발급합니다", "mint an access token")
     token.add_argument("--user", help=say("사용자 id", "user id"))
     token.add_argument("--name", help=say("표시 이름", "name to show"))
@@ -281,6 +293,15 @@ def _sfu_command(verb: str, arguments: argparse.Namespace) -> int:
     from metaport import sfu_commands
 
     return sfu_commands.run(config, arguments.lang, verb, arguments.number, arguments.timeout)
+
+
+def _sfu_top(arguments: argparse.Namespace) -> int:
+    config = _load(arguments)
+    from metaport import sfu_top
+
+    return sfu_top.run(
+        config, arguments.lang, room=arguments.room, once=arguments.once, as_json=arguments.json
+    )
 
 
 def serve(

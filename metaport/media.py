@@ -297,11 +297,38 @@ class MediaRelay:
         """Return the SFUs that are not connected."""
         return [name for name, link in self.links.items() if not link.connected]
 
+    def overview(self) -> list[dict[str, Any]]:
+        """Return what is known of each SFU, at most a second old."""
+        return [
+            {
+                "sfu": link.name,
+                "connected": link.connected,
+                "draining": link.draining,
+                "rooms": len(link.rooms),
+                "participants": link.participants,
+                "packets_per_s": round(link.packets_per_s),
+            }
+            for link in self.links.values()
+        ]
+
     async def stats(self) -> dict[str, dict[str, Any] | None]:
         """Ask all SFUs for their counters and details; `None` of one that does not answer."""
         return dict(
             zip(self.links, await asyncio.gather(*map(_stats, self.links.values())), strict=True)
         )
+
+    async def diagnose(self, room: str | None) -> dict[str, list[dict[str, Any]]]:
+        """Ask how everybody's media is doing, in one room or in all: rooms by SFU.
+
+        Those that do not answer are left out.
+        """
+        links = [link for link in self.links.values() if link.connected]
+        answers = await asyncio.gather(*(_diagnose(link, room) for link in links))
+        return {
+            link.name: rooms
+            for link, rooms in zip(links, answers, strict=True)
+            if rooms is not None
+        }
 
     # WHIP and WHEP
 
@@ -476,3 +503,11 @@ async def _stats(link: SfuLink) -> dict[str, Any] | None:
         return await link.request("stats")
     except (SfuAway, ControlError):
         return None
+
+
+async def _diagnose(link: SfuLink, room: str | None) -> list[dict[str, Any]] | None:
+    try:
+        rooms: list[dict[str, Any]] = (await link.request("diagnose", room=room))["rooms"]
+    except (SfuAway, ControlError):
+        return None
+    return rooms

@@ -44,6 +44,14 @@ SFU = {
     "pli_out": ("counter", "Key frame requests passed on to publishers"),
 }
 SFU_BY = {"dropped": ("cause", "Datagrams and packets dropped")}
+# Each has the same few classes whoever is there, so that series stay few.
+SFU_CLASSES = {
+    "subscriptions_by_loss": ("up_to_percent", "Forwarded streams by the loss receivers report"),
+    "subscriptions_by_rtt": ("up_to_ms", "Forwarded streams by round trip to the receiver"),
+    "tracks_by_loss": ("up_to_percent", "Published tracks by loss on the way here"),
+    "tracks_by_codec": ("codec", "Published tracks by codec"),
+    "connections_by_path": ("path", "Connections by protocol and address family"),
+}
 
 
 @dataclass
@@ -115,6 +123,12 @@ def _sfu_families(sfus: Mapping[str, Mapping[str, Any] | None]) -> Iterable[Metr
             for value, count in figures.get(name, {}).items():
                 counter.add_metric([sfu, str(value)], count)
         yield counter
+    for name, (label, text) in SFU_CLASSES.items():
+        gauge = GaugeMetricFamily(f"metaport_sfu_{name}", text, labels=["sfu", label])
+        for sfu, figures in answered.items():
+            for value, count in figures.get(name, {}).items():
+                gauge.add_metric([sfu, str(value)], count)
+        yield gauge
 
 
 def expose(reading: Reading) -> tuple[bytes, str]:

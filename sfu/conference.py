@@ -14,9 +14,9 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from sfu.control import Link, Map
+from sfu.diagnostics import Diagnostics, quality
 from sfu.errors import Refused
 from sfu.facts import Facts
 from sfu.forwarding import Tally
@@ -78,6 +78,7 @@ class Conference:
         self.wake: Callable[[], None] = _sleep_on
         self._wall_ms = wall_ms
         self._speakers = Speakers()
+        self._diagnostics = Diagnostics()
         self._events: list[tuple[Link, Map]] = []
         # Those whose wishes or surroundings changed since the last `drain_events`.
         self._changed: dict[str, Participant] = {}
@@ -445,54 +446,15 @@ class Conference:
             "dropped": dict(Counter(self.tally.dropped) + udp.dropped),
         }
 
-    def details(self) -> list[Map]:
-        """Return every room with its participants, tracks and what is forwarded."""
-        now = self.clock()
-        return [
-            {
-                "room": room.name,
-                "participants": [_details(m, now) for m in room.members.values()],
-            }
-            for room in self.rooms.values()
-        ]
+    def quality(self) -> Map:
+        """Return how many streams are in which class; costs 1 us for each stream."""
+        return quality(self.participants.values())
 
-
-def _details(participant: Participant, now: float) -> Map:
-    connection = participant.subscribing or participant.viewing
-    subscriptions = connection.subscriptions if connection is not None else []
-    publishing = participant.publishing
-    return {
-        **participant.as_map(),
-        "role": participant.role,
-        "pixels": participant.pixels(now),
-        "ingress_bytes": participant.ingress_bytes,
-        "egress_bytes": participant.egress_bytes,
-        "tracks": [_track_details(t) for t in publishing.tracks.values()] if publishing else [],
-        "subscriptions": [
-            {
-                "track": s.track.id,
-                "packets": s.packets,
-                "egress_bytes": s.egress_bytes,
-                "fraction_lost": s.fraction_lost,
-                "jitter_s": s.jitter_s,
-                "rtt_s": s.rtt_s,
-            }
-            for s in subscriptions
-        ],
-    }
-
-
-def _track_details(track: PublishedTrack) -> dict[str, Any]:
-    media = track.media
-    return {
-        **track.as_map(),
-        "codec": track.codec.name,
-        "width": media.width,
-        "height": media.height,
-        "packets": media.packets,
-        "ingress_bytes": media.ingress_bytes,
-        "dropped": dict(media.dropped),
-    }
+    def diagnose(self, room: str | None) -> list[Map]:
+        """Return everything about one room, or about all of them."""
+        if room is None:
+            return self._diagnostics.rooms(self.rooms.values(), self.clock())
+        return self._diagnostics.rooms(filter(None, [self.rooms.get(room)]), self.clock())
 
 
 def _sleep_on() -> None:

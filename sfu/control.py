@@ -9,8 +9,9 @@ A message is a 4-byte big-endian length and a MessagePack map:
 Requests of one connection are answered in their order. **Losing the connection loses no media**:
 people keep talking, and their chat sessions get a grace period to be claimed again (`sessions`).
 
-Operations: frame, session_closed, whip, whep, patch, delete, sessions, stats, load, hand_over,
-end_room, drain, admit. Events: frame {session, frame}, ended {participant, room, user}, draining.
+Operations: frame, session_closed, whip, whep, patch, delete, sessions, stats, diagnose, load,
+hand_over, end_room, drain, admit.
+Events: frame {session, frame}, ended {participant, room, user}, draining.
 """
 
 import asyncio

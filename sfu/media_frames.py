@@ -137,6 +137,12 @@ class Stats(Operation, tag="stats"):
     """Ask for counters."""
 
 
+class Diagnose(Operation, tag="diagnose"):
+    """Ask how everybody's media is doing in a room, or in all."""
+
+    room: str | None = None
+
+
 class Load(Operation, tag="load"):
     """Ask how much there is to do here, and in which rooms."""
 
@@ -173,6 +179,7 @@ AnyOperation = (
     | Patch
     | Delete
     | Stats
+    | Diagnose
     | Load
     | HandOver
     | EndRoom

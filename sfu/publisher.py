@@ -267,6 +267,7 @@ class Publisher:
             return False
         self._output.send_rtcp(rtcp.picture_loss(self.ssrc, source.ssrc))
         self.tally.pli_out += 1
+        track.key_frames_asked += 1
         return True
 
     # Time
@@ -303,6 +304,7 @@ class Publisher:
             track.request_key_frame()
         if lost and track.codec is not None and track.codec.nack:
             self.tally.nack_out += len(lost)
+            track.nacked += len(lost)
             for at in range(0, len(lost), rtcp.MAX_NACKED):
                 part = lost[at : at + rtcp.MAX_NACKED]
                 self._output.send_rtcp(rtcp.nack(self.ssrc, source.ssrc, part))

@@ -15,6 +15,7 @@ from sfu.media_frames import (
     Answer,
     AnyFrame,
     Delete,
+    Diagnose,
     Drain,
     EndRoom,
     HandOver,
@@ -79,7 +80,9 @@ class Signaling:
                 self.conference.leave(self._http_participant(operation.participant))
                 return {}
             case Stats():
-                return {**self.conference.counters(), "details": self.conference.details()}
+                return {**self.conference.counters(), **self.conference.quality()}
+            case Diagnose():
+                return {"rooms": self.conference.diagnose(operation.room)}
             case Load():
                 return {**self.conference.load(), "hubs": len(self.hubs)}
             case HandOver():

@@ -16,6 +16,7 @@ class Source:
     __slots__ = (
         "detector",
         "first_at",
+        "fraction_lost",
         "given_up",
         "reception",
         "repairs",
@@ -35,11 +36,13 @@ class Source:
         self.detector = LossDetector()
         self.reception = Reception()
         self.first_at = -1.0  # `now` of its first packet
+        self.fraction_lost = 0.0  # as last reported
 
     def report_block(self, now: float) -> bytes:
         """Build this stream's block of a receiver report."""
         detector = self.detector
         expected = detector.highest - detector.first + 1
         fraction, lost, jitter, last, delay = self.reception.report(expected, now)
+        self.fraction_lost = fraction / 256
         highest = detector.highest - 0x10000  # numbering starts one cycle up
         return rtcp.report_block(self.ssrc, fraction, lost, highest, jitter, last, delay)

@@ -107,6 +107,7 @@ class Subscriber:
         subscription = self._by_ssrc.get(block.media_ssrc)
         if subscription is not None:
             self.tally.nack_in += len(block.lost)
+            subscription.nacked += len(block.lost)
             subscription.repeat(block.lost, now)
 
     def _receive_psfb(self, block: RtcpPsfbPacket) -> None:
@@ -122,6 +123,7 @@ class Subscriber:
             subscription = self._by_ssrc.get(ssrc)
             if subscription is not None:
                 self.tally.pli_in += 1
+                subscription.key_frames_asked += 1
                 subscription.track.request_key_frame()
 
     def _receive_reports(self, block: RtcpRrPacket | RtcpSrPacket, now: float) -> None:

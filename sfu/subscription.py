@@ -135,8 +135,11 @@ class Subscription(Flow):
         "flowing",
         "fraction_lost",
         "jitter_s",
+        "key_frames_asked",
         "mid",
+        "nacked",
         "packets_lost",
+        "repeated",
         "report_at",
         "rtt_s",
         "rtx_ssrc",
@@ -190,6 +193,8 @@ class Subscription(Flow):
         self.packets_lost = 0
         self.jitter_s = 0.0
         self.rtt_s: float | None = None
+        # What the receiver asked for: packets, of those sent again, and key frames.
+        self.nacked = self.repeated = self.key_frames_asked = 0
 
     def forwarding(self, now: float) -> bool:
         """Whether the receiver was sent a packet of this unmuted track within the last 2 s."""
@@ -245,6 +250,7 @@ class Subscription(Flow):
             self._rtx_sequence += 1
         self.send(packet)
         self.egress_bytes += len(packet)
+        self.repeated += 1
         self.tally.rtx_out += 1
         self.tally.packets_out += 1
         self.tally.bytes_out += len(packet)

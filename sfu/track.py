@@ -74,6 +74,8 @@ class Track:
         self.forwarded_at = float("-inf")  # `now` of the last packet that went to anybody
         self.dropped: dict[str, int] = {}  # packets not forwarded, by cause
         self.key_frames = 0
+        self.nacked = 0  # packets asked of the publisher, repeats included
+        self.key_frames_asked = 0
         self.highest = 0x10000  # last number given
         self.current: Source | None = None  # the SSRC that feeds the track now
         self._tally = tally
@@ -235,6 +237,11 @@ class Track:
                 return None
             self._asked_at = now
         return self._asked_at + self._ask_interval_s
+
+    @property
+    def arrived_at(self) -> float:
+        """Return `now` of the last packet in order, 0 before the first."""
+        return self._arrival
 
     @property
     def key_frame_pending(self) -> bool:

@@ -23,6 +23,12 @@ class Sfu(Protocol):
     async def request_http(self, op: str, **fields: Any) -> dict[str, Any]:
         """Ask the SFU that a request is for; raises `ControlError`, `metaport.media.SfuAway`."""
 
+    async def diagnose(self, room: str | None) -> dict[str, list[dict[str, Any]]]:
+        """Return how everybody's media is doing in a room, or in all: rooms by SFU."""
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Return what is known of each SFU."""
+
 
 class Recovered(Protocol):
     """Where messages read back are counted."""

@@ -195,6 +195,20 @@ async def test_readiness_names_what_is_degraded(hub):
     assert "media" in state["degraded"]
 
 
+async def test_media_is_diagnosed_for_operators_only(hub):
+    for path in ("sfus", "rooms", "rooms/lobby"):
+        async with hub.get(f"/api/v1/media/{path}", headers=bearer()) as answer:
+            assert answer.status == 403
+    operator = bearer(roles=["operator"])
+    async with hub.get("/api/v1/media/sfus", headers=operator) as answer:
+        [sfu] = (await answer.json())["sfus"]
+    assert (sfu["sfu"], sfu["connected"]) == ("sfu", False)
+    async with hub.get("/api/v1/media/rooms", headers=operator) as answer:
+        assert await answer.json() == {"rooms": []}
+    async with hub.get("/api/v1/media/rooms/lobby", headers=operator) as answer:
+        assert answer.status == 404
+
+
 async def test_metrics_are_served(hub):
     async with hub.get("/metrics") as answer:
         text = await answer.text()

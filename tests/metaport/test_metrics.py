@@ -20,7 +20,7 @@ def test_chat_and_sfu_figures_stand_under_their_prometheus_names():
             chat={"connections": 3, "messages_in": 7, "errors": {"bad_body": 2}},
             sfus={
                 "sfu": {"packets_forwarded": 11, "dropped": {"stun_malformed": 5}},
-                "sfu-1": {"packets_forwarded": 3},
+                "sfu-1": {"packets_forwarded": 3, "tracks_by_loss": {"2": 7}},
                 "sfu-2": None,
             },
             gauges={"ledger_lag_seconds": ("Age of the ledger", 1.5)},
@@ -33,6 +33,7 @@ def test_chat_and_sfu_figures_stand_under_their_prometheus_names():
     assert read["metaport_sfu_packets_forwarded_total", "sfu"] == 11
     assert read["metaport_sfu_packets_forwarded_total", "sfu-1"] == 3
     assert read["metaport_sfu_dropped_total", "stun_malformed", "sfu"] == 5
+    assert read["metaport_sfu_tracks_by_loss", "sfu-1", "2"] == 7
     assert (read["metaport_sfu_up", "sfu"], read["metaport_sfu_up", "sfu-2"]) == (1, 0)
     assert read["metaport_ledger_lag_seconds",] == 1.5
     assert read["metaport_log_lag_bytes", "sfu"] == 9

@@ -728,7 +728,8 @@ async def test_stats_tell_everything(world: World) -> None:
     host.publish([MICROPHONE, CAMERA])
     stats = world.ask("stats")
     assert (stats["rooms"], stats["participants"], stats["tracks"]) == (1, 1, 2)
-    (room,) = stats["details"]
+    assert stats["tracks_by_codec"] == {"opus": 1, "VP8": 1}
+    (room,) = world.ask("diagnose")["rooms"]
     assert [t["codec"] for t in room["participants"][0]["tracks"]] == ["opus", "VP8"]
 
 

@@ -1,0 +1,42 @@
+"""How everybody's media is doing; role operator.
+
+Addresses of people are in it: like everything else an operator may look at, it stays on the server.
+"""
+
+import unicodedata
+
+from aiohttp import web
+
+from metaport.api.access import require
+from metaport.api.bodies import respond
+from metaport.api.problems import Problem
+from metaport.api.services import SERVICES
+
+
+async def sfus(request: web.Request) -> web.Response:
+    """Return the SFUs: whether each answers, drains, and how much there is to do."""
+    services = request.app[SERVICES]
+    require(request, services.tokens, services.clock(), "operator", "admin")
+    return respond({"sfus": services.sfu.overview()})
+
+
+async def rooms(request: web.Request) -> web.Response:
+    """Return all rooms with media: participants, connections, tracks and subscriptions."""
+    return await _diagnosed(request, None)
+
+
+async def room(request: web.Request) -> web.Response:
+    """Return one room with media. 404 when nobody takes part in it."""
+    return await _diagnosed(request, unicodedata.normalize("NFC", request.match_info["room"]))
+
+
+async def _diagnosed(request: web.Request, name: str | None) -> web.Response:
+    services = request.app[SERVICES]
+    require(request, services.tokens, services.clock(), "operator", "admin")
+    found = await services.sfu.diagnose(name)
+    listed = [{"sfu": sfu, **each} for sfu, rooms in found.items() for each in rooms]
+    if name is None:
+        return respond({"rooms": listed})
+    if not listed:
+        raise Problem("not-found", room=name)
+    return respond({"rooms": listed})
