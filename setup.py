@@ -34,6 +34,7 @@ def extensions() -> list[Extension]:
             "sfu._rewrite",
             "sfu._arrivals",
             "sfu._fanout",
+            "sfu._inlet",
             "loadtest._streams",
             "loadtest._audience",
         )

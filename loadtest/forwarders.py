@@ -17,7 +17,7 @@ from loadtest.target import Target
 # Python executes a `sitecustomize` on its path at each start: these modules cannot be imported.
 WITHOUT_COMPILED = """import sys
 
-for name in ("sfu._rewrite", "sfu._arrivals", "sfu._fanout"):
+for name in ("sfu._rewrite", "sfu._arrivals", "sfu._fanout", "sfu._inlet"):
     sys.modules[name] = None
 """
 

@@ -13,6 +13,9 @@ The path of a media packet, all in one call and without an await:
 5. `fanout.forward`, once for all of them: writes SSRC, sequence and timestamp, encrypts, sends;
    what a batch of arrivals brings for one receiver leaves together at its end.
 
+Where it was built, `inlet` goes from 1 to 5 in one compiled call when none of those modules would
+have anything to decide: the usual packet of a track that flows.
+
 Feedback goes the other way: `subscriber.Subscriber.receive_rtcp` answers NACK from the ring and
 merges key frame requests into `Track.request_key_frame`; `Publisher.handle_timeout` sends NACK,
 PLI, receiver reports and the bitrate limit; `Subscriber.handle_timeout` sends the publisher's

@@ -71,7 +71,8 @@ _unprotect_rtcp = lib.srtp_unprotect_rtcp
 
 # Compiled code calls it by this address; another release of libsrtp might want other arguments.
 _protect_pointer = ffi.addressof(lib, "srtp_protect")
-_PROTECT = "srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)"
+_unprotect_pointer = ffi.addressof(lib, "srtp_unprotect")
+_FUNCTION = "srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)"
 
 
 class Sender(NamedTuple):
@@ -80,6 +81,14 @@ class Sender(NamedTuple):
     owner: object
     srtp: int  # an srtp_t
     protect: int  # srtp_protect
+
+
+class Receiver(NamedTuple):
+    """What compiled code decrypts a peer's RTP with. The addresses live as long as ``owner``."""
+
+    owner: object
+    srtp: int  # an srtp_t
+    unprotect: int  # srtp_unprotect
 
 
 class UnprotectError(Exception):
@@ -180,12 +189,23 @@ class DtlsSrtp:
     @property
     def sender(self) -> Sender | None:
         """Return what `protect_rtp` uses; `None` without keys, or if it is not as expected."""
-        if not self.connected or ffi.typeof(_protect_pointer).cname != _PROTECT:
+        if not self.connected or ffi.typeof(_protect_pointer).cname != _FUNCTION:
             return None
         return Sender(
             self._dtls._tx_srtp._srtp,
             int(ffi.cast("uintptr_t", self._tx)),
             int(ffi.cast("uintptr_t", _protect_pointer)),
+        )
+
+    @property
+    def receiver(self) -> Receiver | None:
+        """Return what `unprotect_rtp` uses; `None` without keys, or if it is not as expected."""
+        if not self.connected or ffi.typeof(_unprotect_pointer).cname != _FUNCTION:
+            return None
+        return Receiver(
+            self._dtls._rx_srtp._srtp,
+            int(ffi.cast("uintptr_t", self._rx)),
+            int(ffi.cast("uintptr_t", _unprotect_pointer)),
         )
 
     def start(self, fingerprints: Sequence[Fingerprint]) -> None:

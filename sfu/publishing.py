@@ -42,6 +42,7 @@ class Publishing:
         )
         self.transport.core = self.publisher
         self.transport.on_rtp = self.publisher.receive_rtp
+        self.transport.inlet.serve(self.publisher)
         self.transport.on_rtcp = self.publisher.receive_rtcp
         self.tracks: dict[str, PublishedTrack] = {}
         # Which m-line carries the transport: ICE restarts by fragment name it.

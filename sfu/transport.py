@@ -18,6 +18,7 @@ from sfu.aiortc_seam import Certificate, DtlsSrtp, UnprotectError
 from sfu.errors import HostileBytes
 from sfu.fanout import Departures, Route
 from sfu.ice import Credentials, IceAgent, IceSession, Path
+from sfu.inlet import FORWARDED, NOT_TAKEN, Inlet
 from sfu.sdp import Candidate, Fingerprint, LocalTransport
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class PeerTransport:
         self.on_closed: Callable[[str], None] = _nothing_why
         # How packets for many leave; `None` where all go by `send_rtp`.
         self.route = Route(layer.departures, session) if layer.departures is not None else None
+        # How packets that nothing is to be decided about get in, without `on_rtp`.
+        self.inlet = Inlet(layer.counters)
         self.lost = False
         self.closed = False
         self.fingerprints: tuple[Fingerprint, ...] = ()
@@ -216,10 +219,14 @@ class PeerTransport:
         sender = self._dtls.sender
         if self.route is not None and sender is not None:
             self.route.key(sender)
+        receiver = self._dtls.receiver
+        if receiver is not None:
+            self.inlet.key(receiver)
         if self.ice.selected is not None:
             self.on_connected()
 
     def _unkey(self) -> None:
+        self.inlet.unkey()
         if self.route is not None:
             self.route.unkey()
 
@@ -299,8 +306,12 @@ class Transports:
                 counters.dropped["unknown_address"] += 1
             elif 128 <= first < 192:
                 peer = self._peers[session]
+                taken = peer.inlet.receive(datagram, now)
+                if taken == FORWARDED:
+                    return
                 self.touched.add(peer)
-                peer.receive_srtp(datagram, now)
+                if taken == NOT_TAKEN:
+                    peer.receive_srtp(datagram, now)
             elif 20 <= first < 64:
                 self._peers[session].receive_dtls(datagram)
             else:

@@ -1,0 +1,1 @@
+from sfu.inlet_pure import Inlet as Inlet
