@@ -210,6 +210,29 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
         help=say("형식 (focus: FinOps FOCUS 열의 CSV)", "form (focus: CSV in FinOps columns)"),
     )
     report.add_argument("--output", type=Path, metavar="FILE", help=say("쓸 파일", "file to write"))
+    close = add(usage, "close", _usage_close, "끝난 달을 마감합니다", "close a month that is over")
+    close.add_argument("month", metavar="YYYY-MM", help=say("월", "month"))
+    close.add_argument(
+        "--as-is", metavar="WHY", default="",
+        help=say("집계가 덜 되었어도 마감하는 까닭", "why, where it is not fully counted"),
+    )  # fmt: skip
+    correct = add(
+        usage, "correct", _usage_correct, "마감한 달을 정정합니다", "correct a closed month"
+    )
+    correct.add_argument("month", metavar="YYYY-MM", help=say("월", "month"))
+    correct.add_argument("--meter", required=True, help=say("계량 항목", "meter"))
+    correct.add_argument(
+        "--quantity", required=True, type=int, help=say("더하거나(+) 빼는(-) 수량", "more or less")
+    )
+    correct.add_argument("--reason", required=True, help=say("까닭", "reason"))
+    correct.add_argument("--room", default="", help=say("방", "room"))
+    correct.add_argument(
+        "--day", metavar="YYYY-MM-DD", help=say("날 (없으면 끝 날)", "default: last")
+    )
+    for made in (close, correct):
+        made.add_argument("--by", required=True, help=say("하는 사람의 이름", "name of the person"))
+    closed = add(usage, "closed", _usage_closed, "마감한 달을 확인합니다", "verify closed months")
+    closed.add_argument("--format", choices=("text", "json"), default="text")
 
     config = group("config", "설정", "configuration")
     add(config, "check", _config_check, "설정을 검사합니다", "check the configuration")
@@ -448,6 +471,46 @@ def _token_revoke(arguments: argparse.Namespace) -> int:
     token = sys.stdin.read().strip() if arguments.token == "-" else arguments.token
     named = Named(arguments.revoked_user, arguments.id, token, arguments.before)
     return asyncio.run(revoke(_load(arguments), arguments.lang, named))
+
+
+def _usage_close(arguments: argparse.Namespace) -> int:
+    from metaport.usage_periods import close_month
+
+    config = _load(arguments)
+    return asyncio.run(
+        close_month(config, arguments.month, arguments.by, arguments.as_is, arguments.lang)
+    )
+
+
+def _usage_correct(arguments: argparse.Namespace) -> int:
+    from datetime import date
+
+    from metaport.usage_periods import correct_month
+
+    try:
+        day = date.fromisoformat(arguments.day) if arguments.day else None
+    except ValueError as error:
+        _complain(f"--day: {error}")
+        return MISUSED
+    return asyncio.run(
+        correct_month(
+            _load(arguments),
+            arguments.month,
+            arguments.meter,
+            arguments.quantity,
+            room=arguments.room,
+            day=day,
+            reason=arguments.reason,
+            by=arguments.by,
+            lang=arguments.lang,
+        )
+    )
+
+
+def _usage_closed(arguments: argparse.Namespace) -> int:
+    from metaport.usage_periods import list_closed
+
+    return asyncio.run(list_closed(_load(arguments), arguments.format, arguments.lang))
 
 
 def _report(arguments: argparse.Namespace) -> int:

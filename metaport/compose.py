@@ -37,6 +37,7 @@ from metaport.db.engine import connect
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.ledger import SqlLedger
 from metaport.db.messages import SqlMessages
+from metaport.db.periods import Periods
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
@@ -55,7 +56,7 @@ from metaport.signers import Signers
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
-from metaport.usage_privacy import user_names
+from metaport.usage_privacy import usage_key, user_names
 from metaport.usage_retention import drop_old_details
 from metaport.usage_storage import measure_stored
 from metering.errors import LedgerUnavailable, PriceBookError
@@ -188,7 +189,13 @@ class HubProcess:
         self._archive = HistoryArchive(messages, self._writer)
         # Loaded once; one that is broken is tried again at the next question.
         self._book = cache(lambda: price_book(config))
-        self._reports = LedgerReports(ledger, self._book, config.usage.zone, name_of)
+        self._reports = LedgerReports(
+            ledger,
+            self._book,
+            config.usage.zone,
+            name_of,
+            Periods(ledger, usage_key(config)),
+        )
         self._resources = MediaResources()
         # Sessions of revoked tokens on their way out; each leaves the set by itself.
         self._endings: set[asyncio.Task[None] | None] = set()

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from metaport.config import Config
+from metaport.db.periods import Periods
 from metaport.log import Follower, LogError, LogTrimmed, trim
 from metaport.usage_log import NewestUsage
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint
 from metering.ledger import Ledger
+from metering.periods import Correction
 from metering.pricebook import PriceBook, load_price_book
 from metering.report import Report, build_report
 from metering.visit import cost_of
@@ -188,8 +190,10 @@ class LedgerReports:
         book: Callable[[], PriceBook],
         zone: str,
         name_of: Callable[[str], str] = str,
+        periods: Periods | None = None,
     ) -> None:
         self._name_of = name_of
+        self._periods = periods
         self._ledger = ledger
         self._book = book
         self._zone = zone
@@ -197,11 +201,25 @@ class LedgerReports:
     async def month(self, month: str, now: float, *, details: bool = False) -> Report:
         """Build the report of a month such as 2026-11, with usage by day and room if asked.
 
+        That of a closed month is made from what was closed, whatever the ledger and the price
+        book say now.
+
         Raises:
-            PeriodError, PriceBookError, PriceMissing, LedgerUnavailable
+            PeriodError, PriceBookError, PriceMissing, LedgerUnavailable, MonthAltered
         """
+        corrections: list[Correction] = []
+        if self._periods is not None:
+            if (closed := await self._periods.closed(month)) is not None:
+                return await self._periods.report(closed, details=details)
+            corrections = await self._periods.corrections(booked_in=month)
         return await build_report(
-            self._ledger, self._book(), month, self._zone, now, details=details
+            self._ledger,
+            self._book(),
+            month,
+            self._zone,
+            now,
+            details=details,
+            corrections=[found.as_adjustment() for found in corrections],
         )
 
     async def visit(self, user: str, now: float) -> dict[str, Any]:

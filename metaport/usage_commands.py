@@ -11,8 +11,10 @@ from metaport.config import Config
 from metaport.db.engine import open_engine
 from metaport.db.errors import DatabaseError
 from metaport.db.ledger import SqlLedger
+from metaport.db.periods import Periods
 from metaport.language import Lang, Say
 from metaport.usage import LedgerReports, price_book
+from metaport.usage_privacy import usage_key
 from metering.errors import MeteringError
 from metering.report import DETAILED, RENDERERS
 
@@ -56,7 +58,12 @@ async def print_report(
     now = datetime.now(UTC).timestamp()
     try:
         async with open_ledger(config) as ledger:
-            reports = LedgerReports(ledger, partial(price_book, config), config.usage.zone)
+            reports = LedgerReports(
+                ledger,
+                partial(price_book, config),
+                config.usage.zone,
+                periods=Periods(ledger, usage_key(config)),
+            )
             report = await reports.month(month, now, details=form in DETAILED)
         return deliver(RENDERERS[form](report, lang), form, lang, output)
     except CannotAnswer as error:

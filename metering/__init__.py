@@ -10,9 +10,10 @@
 4. `statement_document` puts it into words as a `document.Document`, the one model that
    `document_text`, `document_html`, `document_xlsx` and `document_pdf` write; `report_csv` and
    `report_focus` write its raw figures.
-5. `budget.Budget` holds it against what the contract allows.
+5. `periods` closes a month for good, and books what was wrong with it in a later one.
+6. `budget.Budget` holds it against what the contract allows.
 
 **A row may come late, twice, or in another order, and a process may die anywhere: the sums are the
 same.** Quantities are whole messages, seconds and bytes; money is `Decimal` and is rounded in one
-place. Not supported yet: closed months and corrections.
+place. Not supported yet: rounding by session.
 """

@@ -4,6 +4,9 @@ MeteringError
 ├── PeriodError         a month, a date or a zone that cannot be read
 ├── PriceBookError      a price book that cannot be trusted: file, line and reason
 ├── PriceMissing        usage that no price in force covers
+├── MonthClosed         the month is closed already, or closed where it must not be
+├── MonthOpen           the month is not closed, or cannot be yet
+├── MonthAltered        a closed month is not what was closed
 ├── FontMissing         no Korean font for a PDF: the package that brings it is not installed
 └── LedgerUnavailable   the ledger cannot be reached; try again later
 """
@@ -15,6 +18,18 @@ class MeteringError(Exception):
 
 class PeriodError(MeteringError, ValueError):
     """A month, a date or a zone that cannot be read."""
+
+
+class MonthClosed(MeteringError):
+    """The month is closed already; it never changes."""
+
+
+class MonthOpen(MeteringError):
+    """The month is not closed, or cannot be yet."""
+
+
+class MonthAltered(MeteringError):
+    """A closed month is not what was closed: its digest is not that of what is kept."""
 
 
 class PriceBookError(MeteringError):

@@ -15,7 +15,7 @@ from the first unit of the month all the same: there is no second free allowance
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ from metering.events import Place
 from metering.ledger import Ledger
 from metering.money import EXACT
 from metering.pricebook import PriceBook, Version
+from metering.rating.adjustments import Adjustment
 from metering.rating.month import Part, rate_month
 from metering.rating.rounding import Scope
 from metering.report_csv import render_csv
@@ -48,11 +49,13 @@ async def build_report(
     now: float,
     *,
     details: bool = False,
+    corrections: Sequence[Adjustment] = (),
 ) -> Report:
     """Make the statement of a month like 2026-11, as far as the ledger knows it.
 
     A month is complete when it is over and every reader has come to its end; its bytes then
-    depend on ledger and price book alone. `details` asks for usage by day, room and app.
+    depend on ledger and price book alone. `details` asks for usage by day, room and app;
+    `corrections` are those of closed months that are booked in this one.
 
     Raises PeriodError, PriceMissing, LedgerUnavailable.
     """
@@ -65,7 +68,7 @@ async def build_report(
         for part, version in book.in_force(period, opened)
     ]
     as_of_s = None if known_s is None else min(known_s, int(now), period.end_s)
-    rated = rate_month(book, parts)
+    rated = rate_month(book, parts, corrections)
     return Report(
         month=month,
         zone=opened,

@@ -67,6 +67,7 @@ def _usage(line: Line) -> dict[str, object]:
 def _adjustment(adjustment: Adjustment) -> dict[str, object]:
     return _cost(f"{adjustment.amount:f}") | {
         "ChargeCategory": CATEGORIES.get(adjustment.kind, "Adjustment"),
+        "ChargeClass": "Correction" if adjustment.kind is Kind.CORRECTION else "",
         "ChargeDescription": adjustment.name,
         "ChargeFrequency": "Recurring" if adjustment.kind is Kind.FEE else "One-Time",
         "ServiceName": "adjustments",

@@ -112,6 +112,7 @@ KOREAN = Words(
             Kind.FEE: "정액 요금: {subject}",
             Kind.MINIMUM: "최소 금액 차액: {subject}",
             Kind.DISCOUNT: "할인: {subject}",
+            Kind.CORRECTION: "정정: {subject}",
             Kind.COMMITMENT: "약정 금액 차액",
             Kind.TRUNCATION: "끝수 절사",
         }
@@ -186,6 +187,7 @@ ENGLISH = Words(
             Kind.FEE: "Fixed fee: {subject}",
             Kind.MINIMUM: "Up to the minimum: {subject}",
             Kind.DISCOUNT: "Discount: {subject}",
+            Kind.CORRECTION: "Correction: {subject}",
             Kind.COMMITMENT: "Up to the commitment",
             Kind.TRUNCATION: "Small change cut",
         }

@@ -86,7 +86,7 @@ class SqlLedger:
     async def upsert(self, rows: Sequence[UsageRow], checkpoint: Checkpoint | None = None) -> None:
         """Keep the greatest quantity of each row's identity, and the reader's checkpoint."""
         refuse_unwritable(rows, checkpoint)
-        async with self._writer() as connection:
+        async with self.writer() as connection:
             if rows:
                 settings = await self._settings(connection)
                 detail_from_s = int(settings.get(DETAIL_FROM_S, 0))
@@ -99,24 +99,24 @@ class SqlLedger:
     async def checkpoint(self, reader: str) -> str | None:
         """Return the position last kept for `reader`, None if there is none."""
         query = select(reader_checkpoint.c.position).where(reader_checkpoint.c.reader == reader)
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             return await connection.scalar(query)
 
     async def as_of(self) -> int | None:
         """Return the second up to which every reader has come, None before the first."""
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             at_s: int | None = await connection.scalar(select(func.min(reader_checkpoint.c.at_s)))
             return at_s
 
     async def totals(self, start_s: int, end_s: int) -> dict[str, int]:
         """Add up each meter over the windows that start in [start_s, end_s)."""
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             sums = await self._sums(connection, Period(start_s, end_s), ("meter",))
             return {meter: quantity for (meter,), quantity in sums.items()}
 
     async def by_place(self, start_s: int, end_s: int) -> dict[tuple[str, Place], int]:
         """Add up each (meter, place) over the same windows."""
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             sums = await self._sums(connection, Period(start_s, end_s), ("meter", "room"))
             return {(meter, place_of(room)): q for (meter, room), q in sums.items()}
 
@@ -131,7 +131,7 @@ class SqlLedger:
             query = query.where(table.room == room)
         if user is not None:
             query = query.where(table.user_id == user)
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             await self._refuse_forgotten(connection, start_s)
             return {
                 (meter, Subject(its_room, its_user)): int(total)
@@ -149,7 +149,7 @@ class SqlLedger:
             .group_by(table.at_s)
             .subquery()
         )
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             return int(await connection.scalar(select(func.max(sums.c.quantity))) or 0)
 
     async def active_users(self, start_s: int, end_s: int) -> int:
@@ -158,7 +158,7 @@ class SqlLedger:
         query = select(func.count(distinct(table.user_id))).where(
             _within(usage_window, start_s, end_s), table.user_id != "", table.quantity > 0
         )
-        async with self._transaction() as connection:
+        async with self.transaction() as connection:
             if _is_month(start_s, end_s, self.zone):
                 month = active_user.c.month_start_s == start_s
                 query = select(func.count()).select_from(active_user).where(month)
@@ -168,7 +168,7 @@ class SqlLedger:
 
     async def drop_details(self, before_s: int) -> None:
         """Delete the windows that start before a second, and keep their sums."""
-        async with self._writer() as connection:
+        async with self.writer() as connection:
             before_s = window_start(before_s)
             settings = await self._settings(connection)
             if before_s <= int(settings.get(DETAIL_FROM_S, 0)):
@@ -233,13 +233,15 @@ class SqlLedger:
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new))
 
     @asynccontextmanager
-    async def _writer(self) -> AsyncIterator[AsyncConnection]:
-        async with self._transaction() as connection:
+    async def writer(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a transaction in which nobody else writes to the ledger."""
+        async with self.transaction() as connection:
             await self._writing.take_turn(connection)
             yield connection
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a transaction; raises LedgerUnavailable."""
         try:
             if not self._prepared:
                 await self.prepare()

@@ -3,8 +3,9 @@
 1. fees of tiers that were entered, and fixed fees by day or month
 2. a meter's minimum: what its lines and fees lack to it
 3. discounts, each on the lines, tier fees and minimums of the meters it covers
-4. the commitment: what all of it lacks to the agreed least amount
-5. the cut of small change (절사), where the book asks for it
+4. corrections of closed months (`metering.periods`), each with its own amount
+5. the commitment: what all of it lacks to the agreed least amount
+6. the cut of small change (절사), where the book asks for it
 
 Each is one amount, rounded once. The subtotal of a statement is the sum of its lines and of these.
 """
@@ -25,6 +26,7 @@ class Kind(enum.StrEnum):
     FEE = "fee"
     MINIMUM = "minimum"
     DISCOUNT = "discount"
+    CORRECTION = "correction"
     COMMITMENT = "commitment"
     TRUNCATION = "truncation"
 

@@ -63,8 +63,12 @@ class Rated(NamedTuple):
     vat: Decimal
 
 
-def rate_month(book: PriceBook, parts: Sequence[Part]) -> Rated:
+def rate_month(
+    book: PriceBook, parts: Sequence[Part], corrections: Sequence[Adjustment] = ()
+) -> Rated:
     """Price the quantities of a month's parts, in the order of the meters.
+
+    `corrections` of closed months are part of the sum, and of no minimum and no discount.
 
     Raises PriceMissing for a meter that this program does not know.
     """
@@ -85,7 +89,7 @@ def rate_month(book: PriceBook, parts: Sequence[Part]) -> Rated:
                     subject, fee = f"{meter}.{portion.tier + 1}", book.currency.round(portion.fee)
                     entered.append((stretch.version, single(Kind.TIER_FEE, subject, fee)))
             already += stretch.rated
-    return _summed(book, parts, lines, entered)
+    return _summed(book, parts, lines, entered, corrections)
 
 
 def _stretches(meter: str, parts: Sequence[Part]) -> list[Stretch]:
@@ -140,6 +144,7 @@ def _summed(
     parts: Sequence[Part],
     lines: Sequence[Line],
     entered: Sequence[tuple[Version, Adjustment]],
+    corrections: Sequence[Adjustment],
 ) -> Rated:
     adjustments = [fee for _, fee in entered]
     for part in parts:
@@ -162,6 +167,7 @@ def _summed(
     for version in versions.values():
         own = [(meter, amount) for holder, meter, amount in costs if holder is version]
         adjustments += [discount_of(d, own, book.currency) for d in version.discounts]
+    adjustments += corrections
     subtotal = total([*(x.amount for x in lines), *(x.amount for x in adjustments)])
     if last.commitment is not None:
         short = lacking(Kind.COMMITMENT, "", last.commitment, subtotal, book.currency)
