@@ -29,7 +29,9 @@ keeps the last values and tells what changed once a tick. `media.*` frames pass 
 `exchange.Exchange` and `relay.Relay` to the `media.Media` port. PROTOCOL.md has every frame and
 code with an example that a test replays.
 
-Not supported: edits, permessage-deflate; ephemeral state stays in its process. Several processes
-on one room: `redis_bus.RedisBus` orders for them and keeps the port's contract, but the hub cannot
-yet tell connected people of a new epoch, so no process is composed with it.
+Several processes on one room: `redis_bus.RedisBus` lets Redis order, keep, count and publish in one
+call, and the hub hears of messages others accepted (`bus.Publication.own`) and of rooms whose
+members have lost their place (`hub.Hub.lapsed`). `signals.Signals` tells all processes at once.
+
+Not supported: edits, permessage-deflate; presence and ephemeral state stay in their process.
 """

@@ -64,7 +64,8 @@ class Publication(msgspec.Struct, gc=False):
 class Receipt(msgspec.Struct, gc=False):
     """Where a draft is now: its own place, or that of the first with the same key.
 
-    `unkept` is its publication when that was delivered here before anybody knew whose it was.
+    `unkept` is its publication when that was delivered here and perhaps nobody has kept it: before
+    anybody knew whose it was, or when the process that made it may have died over it.
     """
 
     draft: Draft
@@ -72,6 +73,7 @@ class Receipt(msgspec.Struct, gc=False):
     message_id: str
     at_ms: int
     unkept: Publication | None = None
+    repeat: bool = False
 
 
 class Page(msgspec.Struct, gc=False):

@@ -15,7 +15,7 @@ class MessageAccepted(
 
     `at_ms` is UTC; `delivered` is the number of connections whose live `message` frame is
     written right after the commit, the sender's own included. What is `ephemeral` is kept for
-    recovery only.
+    recovery only. It is not `counted` when another process may have counted it.
     """
 
     room: str
@@ -29,6 +29,7 @@ class MessageAccepted(
     key: str | None = None
     delivered: int = 0
     ephemeral: bool = False
+    counted: bool = True
 
 
 class RoomOpened(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="room"):

@@ -357,9 +357,9 @@ class Hub:
                 )
         for receipt in receipts:
             if receipt.unkept is not None:
-                facts.append(self._accepted(receipt.unkept, 0))
+                facts.append(self._accepted(receipt.unkept, 0, not receipt.repeat))
         self._owed.commit(facts)
-        self.counters.messages_in += sum(type(fact) is MessageAccepted for fact in facts)
+        self.counters.messages_in += sum(publication.own for publication in publications)
         for receipt in receipts:
             draft = receipt.draft
             self._delivery.reply(
@@ -494,7 +494,9 @@ class Hub:
         room = self._rooms.get(publication.message.room)
         return room.listeners if room is not None else 0
 
-    def _accepted(self, publication: Publication, delivered: int) -> MessageAccepted:
+    def _accepted(
+        self, publication: Publication, delivered: int, counted: bool = True
+    ) -> MessageAccepted:
         message = publication.message
         room = self._rooms.get(message.room)
         return MessageAccepted(
@@ -510,6 +512,7 @@ class Hub:
             delivered,
             # A bus between processes does not carry it.
             publication.ephemeral or (room is not None and room.ephemeral),
+            counted,
         )
 
     def _deliver(self, publications: Sequence[Publication]) -> None:

@@ -148,6 +148,16 @@ class Mirror:
         self._ahead[place] = publication
         return True
 
+    def copy(
+        self, epoch: str, offset: int, decode: Callable[[str, bytes], Publication]
+    ) -> Publication | None:
+        """Return what stands at a place, None when it is not at hand."""
+        held = self._ahead.get((epoch, offset))
+        if held is not None:
+            return decode(epoch, held.packed)
+        after = self.tail.after(offset - 1, self.offset) if epoch == self.epoch else None
+        return decode(epoch, after[0].packed) if after else None
+
     def wait(self, epoch: str, receipt: Receipt) -> bool:
         """Keep `receipt` until its message was delivered; False when it was."""
         if epoch == self.epoch and receipt.offset <= self.offset:

@@ -314,16 +314,22 @@ class RedisBus:
 
     # For metering.
 
-    async def sent_counts(self, since_s: float) -> list[SentCount]:
+    def utc_s(self) -> float:
+        """Return the time of the server, by its last answer."""
+        return self._clock.time() + self._skew_s
+
+    async def sent_counts(self, since_s: float, until_s: float | None = None) -> list[SentCount]:
         """Return what was accepted in every window that ends after `since_s` (UTC).
 
         Each is the total of its window so far; ask until the window has passed by more than the
-        longest outage, at most `Kept.sent_s` later.
+        longest outage, at most `Kept.sent_s` later. Windows that begin at `until_s` or later are
+        left out.
 
         Raises:
             RedisUnreachable, RedisSilent: ask again.
         """
-        windows = range(int(since_s) // WINDOW_S * WINDOW_S, int(self._utc_s()) + 1, WINDOW_S)
+        end_s = int(self.utc_s()) + 1 if until_s is None else int(until_s)
+        windows = range(int(since_s) // WINDOW_S * WINDOW_S, end_s, WINDOW_S)
         by_node: dict[str, list[Partition]] = {}
         for partition in self._link.partitions:
             by_node.setdefault(self._link.node(partition), []).append(partition)
@@ -486,6 +492,10 @@ class RedisBus:
         receipt = Receipt(draft, place.offset, f"{place.epoch}-{place.offset}", place.at_ms)
         mirror = self._mirrors.get(draft.room)
         if place.outcome == "repeat":
+            receipt.repeat = True
+            if mirror is not None:
+                # Who accepted it first may have died between Redis and its own log.
+                receipt.unkept = mirror.copy(place.epoch, place.offset, _own_publication)
             self._give((), (receipt,))
             return
         message = Message(
@@ -582,8 +592,11 @@ class RedisBus:
             or self._unreachable is not None
         ):
             return True
-        courier = self._couriers.get((self._link.node(lane.partition), lane.number % _TRACKS))
-        return courier is not None and courier.away is not None
+        node = self._link.node(lane.partition)
+        courier = self._couriers.get((node, lane.number % _TRACKS))
+        if courier is not None and courier.away is not None:
+            return True
+        return self._subscriptions.unanswered(node)
 
     def _fled(self, courier: Courier, sentence: str) -> None:
         """Refuse what was certainly not sent; what may have been done waits for its outcome."""
@@ -702,9 +715,6 @@ class RedisBus:
     def _news(self, lane: Lane) -> str:
         return "" if lane.peers == self._peers else self._peers
 
-    def _utc_s(self) -> float:
-        return self._clock.time() + self._skew_s
-
 
 class _Publishing(Errand):
     """A lane's batch on its way."""
@@ -738,7 +748,7 @@ class _Publishing(Errand):
             known=known,
             fresh=_fresh(),
             peers=self._peers,
-            utc_s=bus._utc_s(),
+            utc_s=bus.utc_s(),
             parcels=batch.parcels,
         )
 
@@ -801,6 +811,11 @@ class _Reading(Errand):
 
     def undone(self) -> None:
         pass
+
+
+def _own_publication(epoch: str, packed: bytes) -> Publication:
+    """Return a publication that this process is to keep."""
+    return Publication(epoch, None, decode_message(packed), packed)
 
 
 def _publication(epoch: str, packed: bytes) -> Publication:

@@ -83,8 +83,13 @@ class Registry:
 
     @property
     def first(self) -> bool:
-        """Whether this process does what one of them must do: the one with the least id."""
-        return self.known and all(self._process < other for other in self._seen)
+        """Whether this process does what one of them must do: the one with the least id.
+
+        For some seconds two may be, or none.
+        """
+        lately = self._now() - 2.5 * self._beat_s
+        beating = (other for other, seen in self._seen.items() if seen.changed_at > lately)
+        return self.known and all(self._process < other for other in beating)
 
     @property
     def rival(self) -> str | None:

@@ -86,6 +86,8 @@ class Subscriber:
         groups: Callable[[Iterable[bytes]], Iterable[list[bytes]]],
     ) -> None:
         self.fault: str | None = "not subscribed to Redis yet"
+        self.unanswered = False
+        """The last probe was not taken: the node hangs, and would answer nothing else either."""
         self._dial = dial
         self._probe = probe
         self._probe_channel = probe_channel
@@ -200,19 +202,21 @@ class Subscriber:
             self._heard.clear()
             await asyncio.wait({lost}, timeout=self._times.idle_s)
             if lost.done() or self._heard.is_set():
-                self.fault = None
+                self.fault, self.unanswered = None, False
                 continue
             try:
                 await self._probe(self._probe_channel)
             except (RedisUnreachable, RedisSilent) as error:
+                self.unanswered = True
                 self._fail(f"Redis does not answer ({error})")
                 continue
-            self.fault = None
+            self.fault, self.unanswered = None, False
             if not self._heard.is_set() and not await self._hears(lost, self._times.probe_s):
                 return "the subscription to Redis has gone silent"
         return f"the subscription to Redis has ended ({lost.result()})"
 
     def _hang_up(self) -> None:
+        self.unanswered = False
         if self._wire is not None and self._wire.transport is not None:
             self._wire.transport.abort()
         self._wire = None

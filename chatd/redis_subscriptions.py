@@ -43,6 +43,11 @@ class Subscriptions:
                 return subscriber.fault
         return None if self._subscribers else "not subscribed to Redis yet"
 
+    def unanswered(self, node: str) -> bool:
+        """Say whether `node` was found to hang, before anything was published."""
+        subscriber = self._subscribers.get(node)
+        return subscriber is not None and subscriber.unanswered
+
     def want(self, channel: bytes, partition: Partition) -> None:
         """Subscribe to `channel`."""
         self._wanted[channel] = partition

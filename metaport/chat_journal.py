@@ -61,7 +61,9 @@ class ChatJournal:
         """
         records = [_chat_record(f) for f in facts if isinstance(f, MessageAccepted | RoomOpened)]
         messages = [
-            self._count(f) for f in facts if isinstance(f, MessageAccepted | MessagesDelivered)
+            self._count(f)
+            for f in facts
+            if isinstance(f, MessagesDelivered) or (isinstance(f, MessageAccepted) and f.counted)
         ]
         counts = [count for fact in facts for count in chat_counts(fact)]
         try:

@@ -115,11 +115,11 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
     ):
         child = add(commands, name, command, ko, en)
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+        child.add_argument(
+            "--process", type=int, default=0, metavar="N",
+            help=say("몇 번째 프로세스인지 (0부터)", "which of the processes, from 0"),
+        )  # fmt: skip
         if name == "sfu":
-            child.add_argument(
-                "--process", type=int, default=0, metavar="N",
-                help=say("몇 번째 프로세스인지 (0부터)", "which of the processes, from 0"),
-            )  # fmt: skip
             verbs = child.add_subparsers(metavar=say("명령", "command"))
 
     for verb, ko, en in (
@@ -296,8 +296,11 @@ def _run(arguments: argparse.Namespace) -> int:
 def _hub(arguments: argparse.Namespace) -> int:
     config = _load(arguments)
     from metaport.compose import run_hub
+    from metaport.node import hub_node
 
-    return serve("hub", config, run_hub, arguments.supervised, arguments.lang)
+    own = hub_node(config, arguments.process)
+    entry = partial(run_hub, own=own)
+    return serve(own.process, config, entry, arguments.supervised, arguments.lang)
 
 
 def _sfu(arguments: argparse.Namespace) -> int:
@@ -341,6 +344,7 @@ def serve(
     from metaport import logs
     from metaport.db.errors import SchemaMismatch
     from metaport.log import LogError
+    from metaport.node import NodeRefused
 
     logger = logging.getLogger(__name__)
     logs.setup(process, level=config.log.level, style=config.log.format)
@@ -359,7 +363,7 @@ def serve(
             return WRONG
         _complain(problem.to(lang))
         return MISUSED
-    except SchemaMismatch as error:
+    except (SchemaMismatch, NodeRefused) as error:
         _complain(error.say.to(lang))
         return MISUSED
     except LogError as error:

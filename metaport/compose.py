@@ -17,7 +17,6 @@ from typing import Any
 from aiohttp import web
 
 from chatd import errors as chat
-from chatd.bus import LocalBus
 from chatd.facts import MessagesRecovered
 from chatd.grants import Rights, to
 from chatd.hub import Hub
@@ -25,12 +24,12 @@ from chatd.limits import Limits, TokenBucket
 from chatd.room_name import is_room_name
 from chatd.server import ChatServer
 from chatd.session import Identity
-from chatd.signals import LocalSignals
 from metaport import admin, chat_journal, tls
 from metaport.api.access import client_address
 from metaport.api.app import build_app
 from metaport.api.resources import MediaResources
 from metaport.api.services import Readiness, Services
+from metaport.backbone import RedisBackbone, backbone_of
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.config import Config
 from metaport.db.engine import connect
@@ -45,13 +44,16 @@ from metaport.log import Log, LogError
 from metaport.logs import LoopLag
 from metaport.media import MediaRelay, Member, SfuAway, SfuLink
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
+from metaport.node import Node, hub_node, hub_nodes, node_name
 from metaport.placements import LocalPlacements
 from metaport.revocation import Revocations
 from metaport.revocation_file import RevocationFile
 from metaport.revocation_watch import RevocationWatch
 from metaport.room_file import RoomFile
 from metaport.room_watch import RoomWatch
+from metaport.sent_counts import SentShipper
 from metaport.sfu_process import sfu_processes
+from metaport.siblings import Siblings
 from metaport.signers import Signers
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.usage import LedgerReports, Shipper, price_book
@@ -65,7 +67,6 @@ from sfu.control import ControlClient, ControlError
 
 logger = logging.getLogger(__name__)
 
-HUB = "hub"
 # A renewed certificate is taken up within a day, without a restart.
 RENEW_S = 86_400.0
 TRIM_S = 5.0
@@ -136,20 +137,24 @@ def chat_limits(config: Config) -> Limits:
     return limits.lifted() if config.bench else limits
 
 
-async def run_hub(config: Config, stop: asyncio.Event) -> None:
-    """Serve chat, API and pages until `stop` is set, then drain.
+async def run_hub(config: Config, stop: asyncio.Event, own: Node | None = None) -> None:
+    """Serve chat, API and pages as hub `own` until `stop` is set, then drain.
+
+    Without `own` it is the first hub of this machine.
 
     Raises:
         OSError: the port cannot be bound.
         LogError: the local log cannot be opened or replayed.
         DatabaseError: its URL is unknown, or its schema is not the one this program needs.
+        NodeRefused: another hub on the same Redis has this one's name.
     """
-    log = Log(config.hub_log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
+    own = own or hub_node(config, 0)
+    log = Log(own.log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
     try:
         ledger = SqlLedger(connect(config.database_url), config.usage.zone)
         try:
             await _try_ledger(ledger)
-            await HubProcess(config, log, ledger, SqlMessages(ledger.engine)).serve(stop)
+            await HubProcess(config, own, log, ledger).serve(stop)
         finally:
             await ledger.close()
     finally:
@@ -168,24 +173,26 @@ async def _try_ledger(ledger: SqlLedger) -> None:
 class HubProcess:
     """One hub: chat, API, the usage shipper and the history writer over one log and database."""
 
-    def __init__(self, config: Config, log: Log, ledger: SqlLedger, messages: SqlMessages) -> None:
+    def __init__(self, config: Config, own: Node, log: Log, ledger: SqlLedger) -> None:
         self._config = config
+        self._own = own
         self._log = log
         self._started_at = time.time()
         name_of = user_names(config)
-        self._usage = UsageLog(log, HUB, time.time, name_of=name_of)
+        self._usage = UsageLog(log, own.name, time.time, name_of=name_of)
         self._minute_s = 0
         self._lag = LoopLag(asyncio.get_running_loop())
         self._revocations = Revocations()
         self._signers = Signers(config, revoked=self._is_revoked)
         self._tokens = self._signers.tokens
         sfus = sfu_processes(config)
-        # Also of those that are not started any more.
-        sfu_logs = {*config.sfu_logs, *(sfu.log for sfu in sfus)}
-        self._shipper = Shipper(ledger, {HUB: log.directory, **{p.name: p for p in sfu_logs}})
+        # Also of those that are not started any more. One hub of a machine carries them all.
+        sfu_logs = {*config.sfu_logs, *(sfu.log for sfu in sfus)} if own.number == 0 else ()
+        others = {node_name(config, path.name): path for path in sfu_logs}
+        self._shipper = Shipper(ledger, {own.name: log.directory, **others})
         self._ledger = ledger
-        self._messages = messages
-        self._writer = HistoryWriter(messages, log.directory, HUB)
+        self._messages = messages = SqlMessages(ledger.engine)
+        self._writer = HistoryWriter(messages, log.directory, own.name)
         self._archive = HistoryArchive(messages, self._writer)
         # Loaded once; one that is broken is tried again at the next question.
         self._book = cache(lambda: price_book(config))
@@ -201,15 +208,21 @@ class HubProcess:
         self._endings: set[asyncio.Task[None] | None] = set()
         self._links = [SfuLink(sfu.name, ControlClient(sfu.control_path)) for sfu in sfus]
         self._relay = MediaRelay(LocalPlacements(time.monotonic), self._appear, self._resources.end)
-        self._bus = self._restored_bus()
-        self._journal = chat_journal.ChatJournal(self._usage)
+        self._backbone = backbone_of(config, log, name=own.name, lapsed=self._lapsed)
+        # None where this hub counts what it orders.
+        self._sent: SentShipper | None = None
+        if isinstance(self._backbone, RedisBackbone):
+            self._sent = SentShipper(
+                self._backbone.bus, ledger, self._backbone.bus.registry, name_of
+            )
+        self._journal = chat_journal.ChatJournal(self._usage, orders=self._backbone.orders)
         self._room_store = SqlRooms(ledger.engine)
         self._rooms = RoomWatch(
-            self._room_store, RoomFile(config.data.dir / "rooms.jsonl"), LocalSignals()
+            self._room_store, RoomFile(own.file(config, "rooms")), self._backbone.signals
         )
         self._rooms.recall()
         self._hub = Hub(
-            self._bus,
+            self._backbone.bus,
             self._journal,
             TokenAuthenticator(self._tokens),
             media=self._relay,
@@ -222,11 +235,17 @@ class HubProcess:
         self._watch = RevocationWatch(
             self._revocations,
             SqlRevocations(ledger.engine),
-            RevocationFile(config.data.dir / "revocations.jsonl"),
-            LocalSignals(),
+            RevocationFile(own.file(config, "revocations")),
+            self._backbone.signals,
             enforce=self._sign_out,
         )
         self._watch.recall()
+        self._siblings = Siblings(
+            own,
+            hub_nodes(config),
+            ready=lambda: not self._readiness().required,
+            metrics=self._metrics,
+        )
         # A whole office behind one address comes back within seconds of a restart.
         self._handshakes = AddressLimit(200, 2_000)
         self._chat = ChatServer(self._hub, origins=config.http.origins, admit=self._admit)
@@ -259,23 +278,27 @@ class HubProcess:
             config.http.port,
             backlog=4096,
             ssl_context=context,
+            # The kernel gives each connection to one of those that listen.
+            reuse_port=config.hub.processes > 1 or None,
         )
         try:
             # Nobody comes in before it is known who may enter where, unless the database is away.
             await self._rooms.try_to_look(DATABASE_DEADLINE_S)
             await site.start()
+            await self._siblings.start()
+            await self._announce_sent()
+            await self._backbone.start()
             for link in self._links:
                 await self._relay.add(link)
             await self._signers.start()
             self._lag.start()
             async with background(
                 ship=self._shipper.run(),
+                ship_sent=self._ship_sent(),
                 write=self._writer.run(),
                 forget=self._forget(),
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
-                measure=measure_stored(
-                    self._ledger, self._ledger.engine, config.data.dir, HUB, time.time
-                ),
+                measure=self._measure(),
                 sync=keep_synced(self._log),
                 checkpoint=every(HEARTBEAT_S, self._checkpoint),
                 trim=every(TRIM_S, self._trim),
@@ -285,7 +308,7 @@ class HubProcess:
                 renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
-                await stop.wait()
+                failed = await self._until(stop)
                 # Where several hubs share the port, the others get who comes from now on.
                 await site.stop()
                 # The rest of the promised time is for shipping the last figures.
@@ -295,20 +318,57 @@ class HubProcess:
                     await self._ship_the_rest()
             except TimeoutError:
                 logger.warning("the last figures and messages stay in the local log")
+            if failed:
+                raise RuntimeError(self._backbone.state)
         finally:
+            await self._backbone.close()
             self._lag.close()
             await self._relay.close()
             await runner.cleanup()
+            await self._siblings.close()
             self._shipper.close()
             self._writer.close()
 
-    def _restored_bus(self) -> LocalBus:
-        began = time.monotonic()
-        bus = LocalBus()
-        bus.restore(chat_journal.replay(self._log.directory))
-        self._log.on_rotate = lambda: [chat_journal.room_record(fact) for fact in bus.heads()]
-        logger.info("local log replayed in %d ms", (time.monotonic() - began) * 1000)
-        return bus
+    async def _measure(self) -> None:
+        # The directory and the database are those of all hubs of this machine.
+        if self._own.number == 0:
+            config, ledger = self._config, self._ledger
+            name = self._own.name
+            await measure_stored(ledger, ledger.engine, config.data.dir, name, time.time)
+
+    def _lapsed(self, room: str) -> None:
+        self._hub.lapsed(room)
+
+    async def _until(self, stop: asyncio.Event) -> bool:
+        """Wait until this process is to end; say whether because its backbone has failed.
+
+        Raises:
+            NodeRefused: another hub has this one's name.
+        """
+        stop_task = asyncio.create_task(stop.wait(), name="stop")
+        failed_task = asyncio.create_task(self._backbone.failed(), name="backbone-failed")
+        try:
+            await asyncio.wait((stop_task, failed_task), return_when=asyncio.FIRST_COMPLETED)
+            if failed_task.done():
+                failed_task.result()
+            return not stop_task.done()
+        finally:
+            for task in (stop_task, failed_task):
+                task.cancel()
+            await asyncio.gather(stop_task, failed_task, return_exceptions=True)
+
+    async def _announce_sent(self) -> None:
+        """Before this process's own log is shipped: no statement may be complete without it."""
+        if self._sent is not None:
+            try:
+                async with asyncio.timeout(DATABASE_DEADLINE_S):
+                    await self._sent.announce()
+            except (LedgerUnavailable, TimeoutError) as error:
+                logger.warning("counts of sent messages: %s", error or "no answer")
+
+    async def _ship_sent(self) -> None:
+        if self._sent is not None:
+            await self._sent.run()
 
     def _checkpoint(self) -> None:
         if (minute_s := int(time.time()) // 60 * 60) != self._minute_s:
@@ -318,10 +378,10 @@ class HubProcess:
 
     def _trim(self) -> None:
         # A job of its own: on a full disk nothing can be written, and this is what makes room.
-        needed = chat_journal.replay_from(self._log.directory)
+        needed = self._backbone.needed_from()
         in_history = self._writer.stored or 0  # nothing is known to be there yet
         kept_from = in_history if needed is None else min(needed, in_history)
-        self._shipper.trim({HUB: kept_from})
+        self._shipper.trim({self._own.name: kept_from})
 
     async def _forget(self) -> None:
         if self._config.history.days:
@@ -404,7 +464,7 @@ class HubProcess:
             wait_for_page=self._unless_bench(self._pages.wait_s),
             readiness=self._readiness,
             status=self._status,
-            metrics=self._metrics,
+            metrics=self._siblings.metrics,
         )
 
     def _enter(self, claims: Claims, raw: str, right: Rights, *, attends: bool = False) -> str:
@@ -440,7 +500,15 @@ class HubProcess:
             self._book()
         except PriceBookError as error:
             degraded["prices"] = str(error)
+        if self._backbone.concern is not None:
+            degraded["durability"] = self._backbone.concern
+        if self._sent is not None and self._sent.failing is not None:
+            degraded["sent"] = self._sent.failing
         required = {} if self._usage.failing is None else {"log": self._usage.failing}
+        if self._backbone.state is not None:
+            required["bus"] = self._backbone.state
+        if self._hub.draining:
+            required["hub"] = "draining"
         return Readiness(required, degraded)
 
     async def _status(self) -> dict[str, Any]:
@@ -456,12 +524,17 @@ class HubProcess:
             "media": len(answered) > 0,
             "failing": state.required,
             "degraded": state.degraded,
-            "ledger_as_of": min(self._shipper.as_of_s.values(), default=None),
+            "ledger_as_of": min(self._as_of_s(), default=None),
         }
+
+    def _as_of_s(self) -> list[int]:
+        """Return up to when the ledger has what this process carries there, by reader."""
+        sent = None if self._sent is None else self._sent.as_of_s
+        return [*self._shipper.as_of_s.values(), *([] if sent is None else [sent])]
 
     async def _metrics(self) -> tuple[bytes, str]:
         stats = await self._relay.stats()
-        as_of_s = min(self._shipper.as_of_s.values(), default=self._started_at)
+        as_of_s = min(self._as_of_s(), default=self._started_at)
         counters = self._hub.counters
         reading = Reading(
             chat={name: getattr(counters, name) for name in (*CHAT, *CHAT_BY)},
@@ -473,7 +546,7 @@ class HubProcess:
             },
             lag={
                 "log_lag_bytes": self._shipper.lag_bytes(),
-                "history_lag_bytes": {HUB: self._writer.lag_bytes()},
+                "history_lag_bytes": {self._own.name: self._writer.lag_bytes()},
             },
         )
         return expose(reading)

@@ -14,12 +14,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from metaport import config_values as read
 from metaport.config_values import Endpoint, Network, Reader, WrongValueError
 from metaport.language import Lang, Say
+
+# One server, a primary watched by Sentinels, or a cluster; `rediss` speaks TLS.
+_REDIS = (
+    "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster",
+    "rediss+cluster",
+)  # fmt: skip
 
 DEFAULT_FILE = "metaport.toml"
 PREFIX = "METAPORT_"
@@ -153,12 +159,24 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Redis:
-    """The bus between several hubs; none on a single machine."""
+class Hub:
+    """The hub processes of this machine; several need Redis."""
 
-    url: str | None = field(
-        default=None, repr=False, metadata=_by(read.url("redis", "rediss", "unix"), secret=True)
+    name: str | None = field(default=None, metadata=_by(read.label))
+    processes: int = field(default=1, metadata=_by(read.whole(1, 64)))
+
+
+@dataclass(frozen=True)
+class Redis:
+    """The bus between several hubs; none on a single machine. See `chatd.redis_options`."""
+
+    url: str | None = field(default=None, repr=False, metadata=_by(read.url(*_REDIS), secret=True))
+    prefix: str = field(default="metaport", metadata=_by(read.label))
+    appendfsync: Literal["none", "everysec", "always"] = field(
+        default="everysec", metadata=_by(read.choice("none", "everysec", "always"))
     )
+    replicas: int = field(default=0, metadata=_by(read.whole(0, 16)))
+    wait_ms: int = field(default=500, metadata=_by(read.whole(10, 1_500)))
 
 
 @dataclass(frozen=True)
@@ -186,6 +204,7 @@ class Config:
     usage: Usage = field(default_factory=Usage)
     log: Log = field(default_factory=Log)
     token: Token = field(default_factory=Token)
+    hub: Hub = field(default_factory=Hub)
     redis: Redis = field(default_factory=Redis)
     database: Database = field(default_factory=Database)
     profile: str = field(default="default", metadata=_by(read.choice("default", "bench")))
@@ -208,7 +227,8 @@ class Config:
     @property
     def logs(self) -> list[Path]:
         """List the local logs of all processes, those of SFUs no longer configured included."""
-        return [self.hub_log, *self.sfu_logs, *sorted(self.attendance_dir.glob("sfu*"))]
+        hub_logs = sorted({self.hub_log, *self.hub_log.parent.glob("hub-*")})
+        return [*hub_logs, *self.sfu_logs, *sorted(self.attendance_dir.glob("sfu*"))]
 
     @property
     def attendance_dir(self) -> Path:
@@ -463,6 +483,11 @@ def _contradictions(config: Config, values: Mapping[str, Any]) -> Iterator[Probl
             f"leaves too few ports for media.processes ({config.media.processes})",
         )
         yield Problem("media.port", say)
+    if config.hub.processes > 1 and config.redis.url is None:
+        say = Say(
+            "redis.url이 있어야 둘 이상입니다", "must be 1 without redis.url: hubs meet in Redis"
+        )
+        yield Problem("hub.processes", say)
     if config.chat.frame_bytes < config.chat.body_bytes + 1_024:
         yield Problem(
             "chat.frame_bytes",

@@ -175,6 +175,17 @@ def path(value: object) -> Path:
     return Path(written).expanduser().absolute()
 
 
+def label(value: object) -> str:
+    """Read a name that goes into keys, file names and labels of metrics."""
+    written = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", written):
+        raise WrongValueError(
+            "이름이 아닙니다 (영문자, 숫자, - _ . 1~64자)",
+            "is not a name (1 to 64 letters, digits, - _ .)",
+        )
+    return written
+
+
 def zone(value: object) -> str:
     name = text(value)
     try:

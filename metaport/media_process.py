@@ -11,6 +11,7 @@ from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.config import Config
 from metaport.log import Log, LogError
 from metaport.media_journal import MediaJournal
+from metaport.node import node_name
 from metaport.sfu_process import sfu_process
 from metaport.usage_log import UsageLog
 from metaport.usage_privacy import user_names
@@ -29,7 +30,7 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
     """
     own = sfu_process(config, number)
     log = Log(own.log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
-    usage = UsageLog(log, own.name, time.time, name_of=user_names(config))
+    usage = UsageLog(log, node_name(config, own.name), time.time, name_of=user_names(config))
     book = _opened_book(config, own.log)
     server = SfuServer(
         config.media.host,

@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 # name without prefix: (kind, help)
@@ -136,3 +137,41 @@ def expose(reading: Reading) -> tuple[bytes, str]:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ReadingCollector(reading))
     return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def combine(expositions: Mapping[str, bytes | None]) -> bytes:
+    """Return the figures of several hubs as one exposition, each labelled with its hub.
+
+    None is a hub that did not answer. What an SFU says is told by the first hub alone.
+    """
+    up = GaugeMetricFamily("metaport_hub_up", "Whether the hub answers", labels=["hub"])
+    families: dict[str, Metric] = {}
+    first = True
+    for hub, text in expositions.items():
+        up.add_metric([hub], float(text is not None))
+        if text is None:
+            continue
+        for family in text_string_to_metric_families(text.decode()):
+            media = family.name.startswith("metaport_sfu")
+            if media and not first:
+                continue
+            kept = families.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
+            for sample in family.samples:
+                labels = sample.labels if media else {"hub": hub, **sample.labels}
+                kept.add_sample(sample.name, labels, sample.value)
+        first = False
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Gathered([up, *families.values()]))
+    return generate_latest(registry)
+
+
+class _Gathered(Collector):
+    """Families that are there already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families

@@ -137,7 +137,7 @@ def blame(config: Config, process: str, error: OSError) -> Problem | None:
     """Name the key behind an error at a child's start; `None` when it is none of ours."""
     binding = error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
     if binding and error.filename is None:
-        if process == "hub":
+        if process.startswith("hub"):
             return _refused(config, "http", error)
         number = int(process.partition("-")[2] or 0)
         return _refused(config, "media", error, sfu_process(config, number).port)

@@ -5,7 +5,8 @@
 3. All children start at once; when each of them answers, the first admin is made where there is
    none, and the banner is printed.
 4. A child that dies comes back after a delay that doubles from 0.1 s to 5 s.
-5. SIGTERM or SIGINT drains the children, the SFUs first so that the hub still ships their last
+5. SIGUSR1 starts the hubs again one by one, each when the one before serves again.
+6. SIGTERM or SIGINT drains the children, the SFUs first so that the hub still ships their last
    figures; what is left after `drain_s` is killed. A second signal kills at once.
 
 **No child outlives its supervisor**: each holds the reading end of a pipe (its standard input)
@@ -33,6 +34,7 @@ from pathlib import Path
 from metaport import __version__, admin, logs, preflight, secret_files
 from metaport.config import Config, Problem
 from metaport.language import Lang, Say
+from metaport.node import hub_nodes
 from metaport.sfu_process import sfu_processes
 
 logger = logging.getLogger(__name__)
@@ -87,12 +89,18 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
         self._exit_code = DONE
+        self._renew_task: asyncio.Task[None] | None = None  # None: never asked; ended by `run`
 
     def stop(self) -> None:
         """Begin the drain; a second call ends it with a kill."""
         if self._stop.is_set():
             self._kill.set()
         self._stop.set()
+
+    def renew(self) -> None:
+        """Start the hubs again one by one, each when the one before serves; not twice at once."""
+        if self._renew_task is None or self._renew_task.done():
+            self._renew_task = asyncio.create_task(self._renew(), name="renew")
 
     async def run(self) -> int:
         """Run until `stop`, or until a child refuses its configuration; return the exit code."""
@@ -104,11 +112,14 @@ class Supervisor:
         try:
             await self._stop.wait()
             announce_task.cancel()  # what stops is not ready any more
+            if self._renew_task is not None:
+                self._renew_task.cancel()
             await self._drain()
         finally:
-            for task in (announce_task, *tasks):
+            tasks += [task for task in (announce_task, self._renew_task) if task is not None]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(announce_task, *tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             for running in self._running:
                 _signal(running, signal.SIGKILL)
         return self._exit_code
@@ -143,6 +154,29 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), running.delay_s)
             running.delay_s = min(LAST_DELAY_S, running.delay_s * 2)
+
+    async def _renew(self) -> None:
+        for running in [each for each in self._running if each.kind == "hub"]:
+            before = running.process
+            logger.info("%s drains, to be started again", running.child.name)
+            _signal(running, signal.SIGTERM)
+            try:
+                async with asyncio.timeout(self._drain_s + KILL_GRACE_S):
+                    if before is not None:
+                        await before.wait()
+            except TimeoutError:
+                logger.warning("%s did not drain in time; killed", running.child.name)
+                _signal(running, signal.SIGKILL)
+            await self._serves_again(running, before)
+        logger.info("all hubs are new")
+
+    async def _serves_again(
+        self, running: _Running, before: asyncio.subprocess.Process | None
+    ) -> None:
+        while True:
+            if running.process not in (None, before) and await running.child.ready():
+                return
+            await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def _spawn(self, child: Child) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -290,6 +324,7 @@ async def _supervise(config: Config, config_file: Path | None, lang: Lang) -> in
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             loop.add_signal_handler(number, _asked_to_stop, supervisor, number, config.drain_s)
+    loop.add_signal_handler(signal.SIGUSR1, supervisor.renew)
     exit_code = await supervisor.run()
     logger.info("stopped")
     return exit_code
@@ -301,13 +336,20 @@ def _asked_to_stop(supervisor: Supervisor, number: signal.Signals, drain_s: floa
 
 
 def children(config: Config, config_file: Path | None, lang: Lang) -> list[Child]:
-    """Describe the hub and the SFUs of this installation."""
+    """Describe the hubs and the SFUs of this installation."""
     common = ["--supervised", "--lang", lang]
     if config_file is not None:
         common += ["--config", str(config_file.absolute())]
     python = [sys.executable, "-m", "metaport"]
     return [
-        Child("hub", [*python, "hub", *common], lambda: answers(config)),
+        *(
+            Child(
+                hub.process,
+                [*python, "hub", *(["--process", str(hub.number)] if hub.number else []), *common],
+                partial(answers, config, hub.socket if config.hub.processes > 1 else None),
+            )
+            for hub in hub_nodes(config)
+        ),
         *(
             Child(
                 sfu.name,
@@ -319,8 +361,8 @@ def children(config: Config, config_file: Path | None, lang: Lang) -> list[Child
     ]
 
 
-async def answers(config: Config) -> bool:
-    """Tell whether the hub says at /readyz that it can serve."""
+async def answers(config: Config, path: Path | None = None) -> bool:
+    """Tell whether the hub says at /readyz that it can serve; one of several has a socket."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.http.host, config.http.host)
     context = None
     if config.http.tls != "off":
@@ -328,7 +370,10 @@ async def answers(config: Config) -> bool:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(host, config.http.port, ssl=context)
+            if path is not None:
+                reader, writer = await asyncio.open_unix_connection(path)
+            else:
+                reader, writer = await asyncio.open_connection(host, config.http.port, ssl=context)
             with contextlib.closing(writer):
                 writer.write(
                     b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -695,3 +695,19 @@ async def test_a_publication_nobody_heard_is_found_while_connected(
     assert [p.own for p in one.heard] == [True, False]
     assert one.lapsed_rooms == []
     assert page.offset == 0
+
+
+async def test_a_repeat_of_what_a_dead_process_accepted_is_kept_as_it_was_said(
+    server: RedisServer, open_station: Opener
+) -> None:
+    dead, other = await open_station(server.url), await open_station(server.url)
+    await dead.join("lobby")
+    await other.join("lobby")
+    await dead.say("lobby", "before", "as it was said", "after", key=None)
+    (first,) = await dead.say("lobby", "with a key", key="k")
+    await until(lambda: len(other.heard) == 4, "the messages")
+    (repeat,) = await other.say("lobby", "another body", key="k")
+    assert (repeat.offset, repeat.message_id) == (first.offset, first.message_id)
+    assert repeat.unkept is not None
+    assert (repeat.unkept.own, repeat.unkept.message.body) == (True, "with a key")
+    assert repeat.unkept.message.offset == first.offset

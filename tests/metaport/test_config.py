@@ -176,7 +176,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ('[token]\nsecret = "short"', "token.secret: *** must be at least 32 bytes long"),
         (
             '[redis]\nurl = "http://:pw@h"',
-            "redis.url: *** is not a redis://, rediss://, unix:// URL",
+            "redis.url: *** is not a redis://, rediss://, unix://, redis+sentinel://, "
+            "rediss+sentinel://, redis+cluster://, rediss+cluster:// URL",
         ),
         (
             "[media]\nport = 65535\nprocesses = 2",
