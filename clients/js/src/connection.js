@@ -1,4 +1,5 @@
 import { Backoff } from "./backoff.js";
+import { Carriers } from "./carriers.js";
 import { MetaportError } from "./errors.js";
 import { Emitter } from "./events.js";
 import { Renewal } from "./renewal.js";
@@ -13,7 +14,12 @@ const STABLE_MS = 5_000;
 // A timer this much later than asked means that the page was frozen, not that the server was silent.
 const FROZEN_MS = 3_000;
 const AT_ONCE_JITTER_MS = 500;
+// After a change of network the old connection is dead more often than not.
+const SUSPECT_MS = 2_500;
 const DELAYED_MS = 5_000;
+
+// What a new token may mend: whoever was signed out everywhere gets none.
+const RENEWABLE = ["token_expired", "bad_token", "token_revoked"];
 
 /** @typedef {"idle" | "connecting" | "connected" | "waiting" | "closed"} ConnectionState */
 /** @typedef {string | ((fresh: boolean) => string | Promise<string>)} TokenSource */
@@ -36,10 +42,11 @@ export class Connection extends Emitter {
     this.#token = token;
     this.#environment = environment;
     this.#backoff = new Backoff(environment.random);
+    this.#carriers = new Carriers(environment);
     this.#renewal = new Renewal({
       environment,
       token: async () => /** @type {Exclude<TokenSource, string>} */ (this.#token)(true),
-      present: (token) => this.request({ t: "refresh", token }),
+      present: (token) => /** @type {Promise<any>} */ (this.request({ t: "refresh", token })),
     });
     /** @type {ConnectionState} */
     this.state = "idle";
@@ -57,9 +64,12 @@ export class Connection extends Emitter {
   #token;
   #environment;
   #backoff;
+  #carriers;
   #renewal;
-  /** @type {WebSocket | null} */
+  /** @type {WebSocket | import("./stream_socket.js").StreamSocket | null} */
   #socket = null;
+  /** Whether the server has said anything on this socket. */
+  #answered = false;
   #nextId = 1;
   /** @type {Map<number, {resolve: (frame: any) => void, reject: (error: Error) => void, timer: any}>} */
   #pending = new Map();
@@ -137,6 +147,17 @@ export class Connection extends Emitter {
     else if (this.state === "connected") this.#ping(timeoutMs);
   }
 
+  /** How the server is reached now. @returns {import("./carriers.js").Carrier} */
+  get carrier() {
+    return this.#carriers.next;
+  }
+
+  /** The network is another one: what it broke may work now. */
+  networkChanged() {
+    this.#carriers.moved();
+    this.probe(SUSPECT_MS);
+  }
+
   async #open() {
     this.#environment.clearTimeout(this.#retryTimer);
     this.retryAtMs = null;
@@ -155,25 +176,48 @@ export class Connection extends Emitter {
 
   /** @param {string} token */
   #start(token) {
-    const socket = new this.#environment.WebSocket(this.#url, SUBPROTOCOL);
+    const socket = this.#carriers.open(this.#url, SUBPROTOCOL);
     this.#socket = socket;
+    this.#answered = false;
     this.#lastError = null;
     const mine = (handler) => (event) => this.#socket === socket && handler(event);
     socket.onopen = mine(() =>
       socket.send(JSON.stringify({ t: "hello", token, v: WIRE_VERSION })),
     );
     socket.onmessage = mine((event) => this.#receive(event.data));
-    socket.onclose = mine((event) => this.#closed(event.code, event.reason));
+    socket.onclose = mine(({ code, reason }) => {
+      if (!this.#otherwise(code, token)) this.#closed(code, reason);
+    });
     // `close` follows and tells more.
     socket.onerror = () => {};
-    this.#handshakeTimer = this.#environment.setTimeout(
-      () => this.#abandon(new MetaportError("timeout", "no welcome")),
-      HANDSHAKE_MS,
-    );
+    this.#handshakeTimer = this.#environment.setTimeout(() => {
+      const error = new MetaportError("timeout", "no welcome");
+      this.#drop(error, 4000);
+      if (!this.#otherwise(1006, token)) this.#failed(error, true);
+    }, HANDSHAKE_MS);
+  }
+
+  /**
+   * Try the other way to the server when this one broke before the server said anything.
+   *
+   * @param {number} code
+   * @param {string} token
+   */
+  #otherwise(code, token) {
+    if (this.state !== "connecting" || this.#answered) return false;
+    // Who is told to come back later has reached the server.
+    if (code >= 4000) this.#carriers.refused();
+    else if (this.#carriers.failed()) {
+      this.#drop(disconnected());
+      this.#start(token);
+      return true;
+    }
+    return false;
   }
 
   /** @param {string} data */
   #receive(data) {
+    this.#answered = true;
     this.#heard += 1;
     this.#heardMs = this.#environment.now();
     /** @type {Frame} */
@@ -186,6 +230,7 @@ export class Connection extends Emitter {
 
   #welcome(frame) {
     this.#environment.clearTimeout(this.#handshakeTimer);
+    this.#carriers.worked();
     this.user = frame.user;
     this.session = frame.session;
     this.limits = frame.limits ?? {};
@@ -240,8 +285,7 @@ export class Connection extends Emitter {
 
   /** A refused token is renewed once; a second refusal is final. */
   #mayRenew(error) {
-    const about = error.reason === "token_expired" || error.reason === "bad_token";
-    if (!about || typeof this.#token === "string" || this.#freshToken) return false;
+    if (!RENEWABLE.includes(error.reason) || typeof this.#token === "string" || this.#freshToken) return false;
     this.#freshToken = true;
     return true;
   }

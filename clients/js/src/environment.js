@@ -18,6 +18,7 @@
  * @property {Document} [document]
  * @property {EventTarget & {type?: string}} [network] `navigator.connection`, where there is one
  * @property {Storage} [storage] remembers chosen devices
+ * @property {Storage} [session] remembers, for this tab, that the network breaks WebSocket
  */
 
 /**
@@ -44,7 +45,8 @@ export function browserEnvironment(overrides = {}) {
     window: browser.window,
     document: browser.document,
     network: browser.navigator?.connection,
-    storage: localStorageOf(browser),
+    storage: storageOf(browser, "localStorage"),
+    session: storageOf(browser, "sessionStorage"),
     ...overrides,
   };
 }
@@ -55,10 +57,10 @@ function randomKey() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Even reading `localStorage` throws where cookies are refused. */
-function localStorageOf(browser) {
+/** Even reading a storage throws where cookies are refused. */
+function storageOf(browser, name) {
   try {
-    return browser.window?.localStorage;
+    return browser.window?.[name];
   } catch {
     return undefined;
   }

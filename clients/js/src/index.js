@@ -15,13 +15,11 @@ export { Emitter } from "./events.js";
 export { Message } from "./message.js";
 export { MicrophoneTest } from "./microphone.js";
 
-// After a change of network the old connection is dead more often than not.
-const SUSPECT_MS = 2_500;
-
 /**
  * A client of one Metaport Chat server.
  *
- * 1. `connection` holds one WebSocket and brings it back when it breaks.
+ * 1. `connection` holds one WebSocket, or a stream of events where the network breaks it
+ *    (`carriers.js`), and brings it back when it breaks.
  * 2. Each `Room` catches up from the last offset it saw and sends again what was not acknowledged.
  * 3. Each room's `media` claims its place again, or takes a new one.
  *
@@ -142,7 +140,7 @@ export class Metaport extends Emitter {
     });
     interruptions.on("gone", () => this.rooms.forEach((room) => room.media.farewell()));
     interruptions.on("network", () => {
-      this.connection.probe(SUSPECT_MS);
+      this.connection.networkChanged();
       this.rooms.forEach((room) => room.media.networkChanged());
     });
     return interruptions;

@@ -72,7 +72,8 @@ export class Renewal {
 
   /** When nothing helps the server ends the connection, and the next hello tells why. */
   #failed(error) {
-    const final = error.permanent || error.reason === "token_refused" || error.reason === "unknown_type";
+    const refused = error.reason === "token_refused" && error.retryAfterMs === undefined;
+    const final = error.permanent || refused || error.reason === "unknown_type";
     const nextMs = this.#environment.now() + Math.max(AGAIN_MS, error.retryAfterMs ?? 0);
     if (!final && nextMs < this.#endsMs) this.#wait(nextMs);
   }

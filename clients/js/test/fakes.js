@@ -201,10 +201,11 @@ export class FakeServer {
   }
 }
 
-class FakeStorage {
+export class FakeStorage {
   #items = new Map();
   getItem = (key) => this.#items.get(key) ?? null;
   setItem = (key, value) => this.#items.set(key, value);
+  removeItem = (key) => this.#items.delete(key);
 }
 
 export class FakeTrack extends EventTarget {
