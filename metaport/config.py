@@ -76,6 +76,15 @@ class Media:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """TURN servers for people whose network lets nothing else out (coturn, `use-auth-secret`)."""
+
+    urls: tuple[str, ...] = field(default=(), metadata=_by(read.list_of(read.turn_url)))
+    secret: str | None = field(default=None, repr=False, metadata=_by(read.secret, secret=True))
+    ttl_s: int = field(default=21_600, metadata=_by(read.whole(60, 604_800)))
+
+
+@dataclass(frozen=True)
 class Data:
     """Where everything that must outlive a process is kept."""
 
@@ -198,6 +207,7 @@ class Config:
 
     http: Http = field(default_factory=Http)
     media: Media = field(default_factory=Media)
+    turn: Turn = field(default_factory=Turn)
     data: Data = field(default_factory=Data)
     chat: Chat = field(default_factory=Chat)
     history: History = field(default_factory=History)
@@ -477,6 +487,9 @@ def _contradictions(config: Config, values: Mapping[str, Any]) -> Iterator[Probl
         if config.http.tls == "files" and f"http.{name}" not in values:
             say = Say('http.tls = "files"에 필요합니다', 'is needed by http.tls = "files"')
             yield Problem(f"http.{name}", say)
+    if any(url.startswith("turn") for url in config.turn.urls) and config.turn.secret is None:
+        say = Say("turn.urls의 중계 서버에 필요합니다", "is needed by the relays of turn.urls")
+        yield Problem("turn.secret", say)
     if config.media.port + config.media.processes > 65_536:
         say = Say(
             f"media.processes({config.media.processes})만큼의 포트가 뒤에 없습니다",

@@ -25,6 +25,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?")
 
 
+_TURN_URL = re.compile(
+    r"(stuns?:(?!.*\?)|turns?:)(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?"
+    r"(\?transport=(udp|tcp))?"
+)
+
+
 class WrongValueError(ValueError):
     """Say what is wrong with a value, in both languages."""
 
@@ -195,6 +201,17 @@ def zone(value: object) -> str:
             "시간대 이름이 아닙니다 (예: Asia/Seoul)", "is not a time zone (e.g. Asia/Seoul)"
         ) from None
     return name
+
+
+def turn_url(value: object) -> str:
+    """Read the URL of a STUN or TURN server (RFC 7064, RFC 7065)."""
+    written = text(value)
+    if not _TURN_URL.fullmatch(written):
+        raise WrongValueError(
+            "STUN/TURN 주소가 아닙니다 (예: turn:turn.example.kr:3478?transport=udp)",
+            "is no STUN or TURN URL (e.g. turn:turn.example.kr:3478?transport=udp)",
+        )
+    return written
 
 
 def secret(value: object) -> str:

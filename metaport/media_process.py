@@ -17,6 +17,7 @@ from metaport.usage_log import UsageLog
 from metaport.usage_privacy import user_names
 from sfu import fanout, rewrite
 from sfu.server import SfuServer
+from sfu.turn import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
         MediaJournal(usage, book),
         # The hub has the port then.
         media_tcp=own.port != config.http.port,
+        turn=Turn(config.turn.urls, config.turn.secret or "", config.turn.ttl_s),
     )
     server.on_stop(stop.set)
     usage.settled_ms = server.conference.settled_ms

@@ -27,6 +27,7 @@ from sfu.sdp import Candidate
 from sfu.speakers import Speakers
 from sfu.subscribing import Subscribing
 from sfu.transport import PeerTransport, Transports
+from sfu.turn import IceServer, Turn
 from sfu.usage import Moment, Usage
 from sfu.viewing import Viewing
 
@@ -65,6 +66,7 @@ class Conference:
         wall_ms: Callable[[], int],
         random: Callable[[int], bytes],
         candidates: tuple[Candidate, ...] = (),
+        turn: Turn | None = None,
     ) -> None:
         self.transports = transports
         self.usage = Usage(facts)
@@ -74,6 +76,7 @@ class Conference:
         self.clock = clock
         self.random = random
         self.candidates = candidates
+        self._turn = turn or Turn()
         self.draining = False
         self.wake: Callable[[], None] = _sleep_on
         self._wall_ms = wall_ms
@@ -142,6 +145,10 @@ class Conference:
         if not room.members:
             del self.rooms[room.name]
             self._speakers.forget(room)
+
+    def ice_servers(self, participant: Participant) -> list[IceServer]:
+        """Return the STUN and TURN servers a participant may use, with fresh credentials."""
+        return self._turn.ice_servers(participant.id, self._wall_ms())
 
     def grant_grace(self, participant: Participant, seconds: float) -> None:
         """Let a participant nobody speaks for stay a while, media flowing."""

@@ -74,6 +74,7 @@ REFUSALS: dict[str, Refusal] = {
     "may_not_publish": Refusal(309, "this person may listen but not publish"),
     "no_such_participant": Refusal(310, "this participant does not exist"),
     "etag_mismatch": Refusal(311, "the session was restarted meanwhile"),
+    "precondition_required": Refusal(312, "an ICE restart says which session it restarts"),
     "unknown_op": Refusal(320, "the control operation is not known"),
     "bad_op": Refusal(321, "the control operation lacks a field or holds a wrong one"),
     "media_unavailable": Refusal(390, "the media server is away or closing", 1000),

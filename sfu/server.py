@@ -22,6 +22,7 @@ from sfu.signaling import Signaling
 from sfu.tcp import TcpPort
 from sfu.timers import Timers
 from sfu.transport import TransportCounters, Transports
+from sfu.turn import Turn
 from sfu.udp import UdpPort, addresses_to_bind, resolve
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class SfuServer:
 
     `media_host` is one address, or `None` for all of the machine's. `advertise` lists
     `address[:port]` offered as ICE candidates instead of the bound addresses. With `media_tcp`
-    the same port number is served over TCP too, if it is free.
+    the same port number is served over TCP too, if it is free; `turn` are the servers whose
+    relays participants may use.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class SfuServer:
         facts: Facts,
         *,
         media_tcp: bool = True,
+        turn: Turn | None = None,
         clock: Callable[[], float] = monotonic,
         wall_ms: Callable[[], int] = _wall_ms,
         random: Callable[[int], bytes] = os.urandom,
@@ -77,7 +80,7 @@ class SfuServer:
         )
         self._timers = Timers()
         self.conference = Conference(
-            self._transports, facts, clock=clock, wall_ms=wall_ms, random=random
+            self._transports, facts, clock=clock, wall_ms=wall_ms, random=random, turn=turn
         )
         self.conference.wake = self._wake
         self._signaling = Signaling(self.conference)

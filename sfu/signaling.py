@@ -221,7 +221,7 @@ class Signaling:
         return {
             "participant": participant.id,
             "resume": participant.resume,
-            "ice_servers": [],
+            "ice_servers": self.conference.ice_servers(participant),
             "participants": [member.as_map() for member in room.members.values()],
             "tracks": [track.as_map() for track in room.tracks.values()],
         }
@@ -340,7 +340,7 @@ class Signaling:
             raise Refused("bad_sdp", "nothing is published")
         participant = self.conference.enter(request.room, request.user, request.name, "whip", link)
         text, publishing = self._receive_offer(participant, description, {})
-        return _created(participant, text, publishing)
+        return self._created(participant, text, publishing)
 
     def _whep(self, link: Link, request: Whep) -> Map:
         description = _checked_offer(request.sdp)
@@ -355,7 +355,7 @@ class Signaling:
             conference.candidates,
             conference.clock(),
         )
-        return _created(participant, text, viewing)
+        return self._created(participant, text, viewing)
 
     def _viewable(self, request: Whep) -> list[PublishedTrack]:
         room = self.conference.rooms.get(request.room)
@@ -379,12 +379,24 @@ class Signaling:
         transport = connection.transport
         if remote is None or remote == transport.ice.remote:
             return {"etag": _etag(connection), "sdp_fragment": None}
+        if request.if_match is None:
+            raise Refused("precondition_required")
         now = self.conference.clock()
         transport.restart(now)
         transport.accept(transport.fingerprints, remote, now)
         local = transport.local(self.conference.candidates, "passive")
         fragment = sdp.build_fragment(local, connection.bundle_kind, connection.bundle_mid)
         return {"etag": _etag(connection), "sdp_fragment": fragment}
+
+    def _created(
+        self, participant: Participant, text: str, connection: Publishing | Viewing
+    ) -> Map:
+        return {
+            "participant": participant.id,
+            "sdp": text,
+            "etag": _etag(connection),
+            "ice_servers": self.conference.ice_servers(participant),
+        }
 
     def _http_participant(self, identifier: str) -> Participant:
         participant = self.conference.participants.get(identifier)
@@ -424,10 +436,6 @@ def _checked_offer(text: str) -> Description:
     except SdpError as error:
         raise _refused(error) from None
     return description
-
-
-def _created(participant: Participant, text: str, connection: Publishing | Viewing) -> Map:
-    return {"participant": participant.id, "sdp": text, "etag": _etag(connection)}
 
 
 def _refused(error: SdpError | Refused) -> Refused:

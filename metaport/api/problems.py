@@ -49,6 +49,11 @@ TITLES: dict[str, tuple[int, str, str]] = {
     "etag-mismatch": (412, "다른 ICE 세션의 요청입니다", "The ETag is of another ICE session"),
     "too-large": (413, "요청이 너무 큽니다", "The request is too large"),
     "unsupported-media-type": (415, "지원하지 않는 형식입니다", "Unsupported media type"),
+    "precondition-required": (
+        428,
+        "ICE를 다시 시작하려면 If-Match가 필요합니다",
+        "An ICE restart needs If-Match",
+    ),
     "rate-limited": (429, "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요", "Too many requests"),
     "internal": (500, "서버 내부 오류입니다", "Internal error"),
     "media-unavailable": (503, "음성·영상 서버에 연결할 수 없습니다", "The media server is away"),

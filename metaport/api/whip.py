@@ -5,6 +5,7 @@ deleted or its ICE consent expires.
 """
 
 import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -29,6 +30,7 @@ REASONS = {
     "no_such_participant": "no-such-session",
     "not_in_media": "no-such-session",
     "etag_mismatch": "etag-mismatch",
+    "precondition_required": "precondition-required",
 }
 
 
@@ -58,7 +60,7 @@ def _claims(request: web.Request) -> Claims:
 
 
 def _created(kind: str, answer: dict[str, Any]) -> web.Response:
-    return web.Response(
+    response = web.Response(
         status=201,
         text=answer["sdp"],
         content_type="application/sdp",
@@ -68,6 +70,22 @@ def _created(kind: str, answer: dict[str, Any]) -> web.Response:
             "Accept-Patch": "application/trickle-ice-sdpfrag",
         },
     )
+    for link in ice_links(answer.get("ice_servers", ())):
+        response.headers.add("Link", link)
+    return response
+
+
+def ice_links(servers: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield a Link value for each STUN and TURN address (RFC 9725 §4.6)."""
+    for server in servers:
+        login = "".join(
+            f'; {name}="{server[field]}"'
+            for name, field in (("username", "username"), ("credential", "credential"))
+            if field in server
+        )
+        kind = '; credential-type="password"' if login else ""
+        for url in server["urls"]:
+            yield f'<{url}>; rel="ice-server"{login}{kind}'
 
 
 async def publish(request: web.Request) -> web.Response:
@@ -112,7 +130,8 @@ async def _create(
 async def patch(request: web.Request) -> web.Response:
     """Take trickled candidates (204) or restart ICE (200 with the new credentials).
 
-    RFC 9725 §4.3: an ICE restart carries `If-Match: "*"`, a trickle the current ETag.
+    RFC 9725 §4.3: an ICE restart carries `If-Match: "*"` (without it the answer is 428), a trickle
+    the current ETag.
     """
     services = request.app[SERVICES]
     participant = request.match_info["participant"]

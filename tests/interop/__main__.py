@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.interop import codecs
+from tests.interop import codecs, relay
 from tests.system.browser import launched
 
 Meeting = Callable[[Path], Awaitable[str]]
@@ -29,8 +29,13 @@ def _codec(name: str) -> Meeting:
     return meet
 
 
+def _relay(over: str) -> Meeting:
+    return lambda folder: relay.speak(folder, over)
+
+
 MEETINGS: dict[str, Meeting] = {
     **{f"chromium to chromium in {name}": _codec(name) for name in codecs.CODECS},
+    **{f"chromium through coturn over {over}": _relay(over) for over in relay.TRANSPORTS},
 }
 
 

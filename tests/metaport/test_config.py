@@ -158,6 +158,21 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
             "media.advertise: ['example.kr'] is not address[:port]"
             " (e.g. 203.0.113.7:7882 or [2001:db8::7]:7882)",
         ),
+        (
+            '[turn]\nurls = ["turn://relay"]',
+            "turn.urls: ['turn://relay'] is no STUN or TURN URL"
+            " (e.g. turn:turn.example.kr:3478?transport=udp)",
+        ),
+        (
+            '[turn]\nurls = ["stun:s.example.kr?transport=udp"]',
+            "turn.urls: ['stun:s.example.kr?transport=udp'] is no STUN or TURN URL"
+            " (e.g. turn:turn.example.kr:3478?transport=udp)",
+        ),
+        (
+            '[turn]\nurls = ["stun:s.example.kr", "turns:[2001:db8::1]:5349?transport=tcp"]',
+            "turn.secret: is needed by the relays of turn.urls",
+        ),
+        ('[turn]\nsecret = "short"', "turn.secret: *** must be at least 32 bytes long"),
         ('[usage]\nzone = "Seoul"', "usage.zone: 'Seoul' is not a time zone (e.g. Asia/Seoul)"),
         (
             "[usage]\ncontract_amount = 1.5",

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what the tests need and this machine lacks: Redis (7 or newer), PostgreSQL, Chromium,
-# Node.js (18 or newer) and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
+# Node.js (18 or newer), coturn and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
 # When everything is there, nothing is run and nothing is printed.
 set -eu
 
@@ -40,6 +40,10 @@ have_node() {
 	have node && [ "$(node --version | sed 's/^v\([0-9]*\).*/\1/')" -ge 18 ] 2>/dev/null
 }
 
+have_coturn() {
+	have turnserver
+}
+
 # macOS ships a Korean font. Without fontconfig's tool, the directory of Debian's package tells.
 have_korean_font() {
 	[ "$(uname -s)" = Darwin ] && return 0
@@ -55,6 +59,7 @@ missing() {
 	have_postgres || printf ' postgresql'
 	have_chromium || printf ' chromium'
 	have_node || printf ' node'
+	have_coturn || printf ' coturn'
 	have_korean_font || printf ' korean-font'
 }
 
@@ -86,6 +91,7 @@ install_by_apt() {
 		postgresql) packages="$packages postgresql" ;;
 		chromium) packages="$packages $(apt_chromium)" ;;
 		node) packages="$packages nodejs" ;;
+		coturn) packages="$packages coturn" ;;
 		korean-font) packages="$packages fonts-noto-cjk" ;;
 		esac
 	done
@@ -101,6 +107,7 @@ install_by_brew() {
 		postgresql) brew install postgresql@17 ;;
 		chromium) brew install --cask chromium ;;
 		node) brew install node ;;
+		coturn) brew install coturn ;;
 		esac || die "brew could not install $name"
 	done
 }

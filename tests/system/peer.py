@@ -105,6 +105,7 @@ class Peer:
         self.received: list[Received] = []
         self.location: str | None = None
         self.etag: str | None = None
+        self.links: list[str] = []
         self.connected_at: float | None = None
         self._http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"})
         # Otherwise aiortc leaves a second m-line of a kind on a transport that it throws away.
@@ -158,6 +159,7 @@ class Peer:
                 raise PeerRefusedError(answer.status, body)
             self.location = answer.headers["Location"]
             self.etag = answer.headers["ETag"]
+            self.links = answer.headers.getall("Link", [])
             assert answer.content_type == "application/sdp"
         up = asyncio.Event()
 
