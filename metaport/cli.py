@@ -231,6 +231,19 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
     )
     for made in (close, correct):
         made.add_argument("--by", required=True, help=say("하는 사람의 이름", "name of the person"))
+    compare = add(
+        usage, "reconcile", _usage_reconcile, "센 것을 대조합니다", "compare what was counted"
+    )
+    compare.add_argument(
+        "--day", metavar="YYYY-MM-DD", help=say("날 (없으면 어제)", "default: yesterday")
+    )
+    compare.add_argument("--format", choices=("text", "json"), default="text")
+    for name, command, ko, en in (
+        ("export", _usage_export, "장부를 파일로 내보냅니다", "write the ledger to a file"),
+        ("import", _usage_import, "내보낸 장부를 들여옵니다", "take over an exported ledger"),
+    ):
+        transfer = add(usage, name, command, ko, en)
+        transfer.add_argument("file", type=Path, metavar="FILE", help=say("파일", "file"))
     closed = add(usage, "closed", _usage_closed, "마감한 달을 확인합니다", "verify closed months")
     closed.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -508,6 +521,30 @@ def _usage_correct(arguments: argparse.Namespace) -> int:
             by=arguments.by,
             lang=arguments.lang,
         )
+    )
+
+
+def _usage_reconcile(arguments: argparse.Namespace) -> int:
+    from metaport.usage_reconcile import print_reconciliation
+
+    return asyncio.run(
+        print_reconciliation(_load(arguments), arguments.day, arguments.format, arguments.lang)
+    )
+
+
+def _usage_export(arguments: argparse.Namespace) -> int:
+    from metaport.usage_transfer import run_transfer
+
+    return asyncio.run(
+        run_transfer(_load(arguments), arguments.file, out=True, lang=arguments.lang)
+    )
+
+
+def _usage_import(arguments: argparse.Namespace) -> int:
+    from metaport.usage_transfer import run_transfer
+
+    return asyncio.run(
+        run_transfer(_load(arguments), arguments.file, out=False, lang=arguments.lang)
     )
 
 

@@ -59,6 +59,7 @@ from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, To
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
 from metaport.usage_privacy import usage_key, user_names
+from metaport.usage_reconcile import reconcile_daily
 from metaport.usage_retention import drop_old_details
 from metaport.usage_storage import measure_stored
 from metering.errors import LedgerUnavailable, PriceBookError
@@ -299,6 +300,7 @@ class HubProcess:
                 forget=self._forget(),
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 measure=self._measure(),
+                reconcile=reconcile_daily(config, self._ledger, time.time),
                 sync=keep_synced(self._log),
                 checkpoint=every(HEARTBEAT_S, self._checkpoint),
                 trim=every(TRIM_S, self._trim),

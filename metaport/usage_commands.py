@@ -30,14 +30,17 @@ class CannotAnswer(Exception):
 
 
 @asynccontextmanager
-async def open_ledger(config: Config) -> AsyncIterator[SqlLedger]:
-    """Lend the ledger of this installation.
+async def open_ledger(config: Config, *, create: bool = False) -> AsyncIterator[SqlLedger]:
+    """Lend the ledger of this installation; `create` makes one where there is none.
 
     Raises:
         CannotAnswer: nothing was ever counted here.
         DatabaseError: the database cannot be used.
     """
-    if config.database.url is None and not (config.data.dir / "metaport.db").exists():
+    here = config.database.url is not None or (config.data.dir / "metaport.db").exists()
+    if create:
+        config.data.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif not here:
         raise CannotAnswer(
             Say(
                 f"아직 사용량 기록이 없습니다 (data.dir: {config.data.dir})",

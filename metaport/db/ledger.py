@@ -77,7 +77,7 @@ class SqlLedger:
         """Try the way in and create the schema. Raises DatabaseUnavailable, SchemaMismatch."""
         await prepare(self.engine)
         async with self.engine.begin() as connection:
-            settings = await self._settings(connection)
+            settings = await self.settings(connection)
         if settings.get(ZONE) != self.zone.key:
             async with self.engine.begin() as connection:
                 await self._sum_again(connection)
@@ -88,13 +88,13 @@ class SqlLedger:
         refuse_unwritable(rows, checkpoint)
         async with self.writer() as connection:
             if rows:
-                settings = await self._settings(connection)
+                settings = await self.settings(connection)
                 detail_from_s = int(settings.get(DETAIL_FROM_S, 0))
                 # The sums are of the zone they were made for, whatever this process was told.
                 zone = open_zone(settings[ZONE])
                 await self._writing.count(connection, batch(rows, zone, detail_from_s))
             if checkpoint is not None:
-                await self._keep(connection, reader_checkpoint, checkpoint._asdict())
+                await self.keep(connection, reader_checkpoint, checkpoint._asdict())
 
     async def checkpoint(self, reader: str) -> str | None:
         """Return the position last kept for `reader`, None if there is none."""
@@ -170,12 +170,12 @@ class SqlLedger:
         """Delete the windows that start before a second, and keep their sums."""
         async with self.writer() as connection:
             before_s = window_start(before_s)
-            settings = await self._settings(connection)
+            settings = await self.settings(connection)
             if before_s <= int(settings.get(DETAIL_FROM_S, 0)):
                 return
             await self._writing.drop_details(connection, before_s)
             kept = {"name": DETAIL_FROM_S, "value": str(before_s)}
-            await self._keep(connection, ledger_setting, kept)
+            await self.keep(connection, ledger_setting, kept)
 
     async def close(self) -> None:
         """Give the connections back; the ledger cannot be used afterwards."""
@@ -184,7 +184,7 @@ class SqlLedger:
     async def _sums(
         self, connection: AsyncConnection, period: Period, keys: tuple[str, ...]
     ) -> dict[tuple[str, ...], int]:
-        detail_from_s = int((await self._settings(connection)).get(DETAIL_FROM_S, 0))
+        detail_from_s = int((await self.settings(connection)).get(DETAIL_FROM_S, 0))
         queries = []
         for level, start_s, end_s in parts(period, self.zone):
             table = _ROLLUPS.get(level, usage_window)
@@ -199,14 +199,14 @@ class SqlLedger:
         return {tuple(row[:-1]): int(row[-1]) for row in rows}
 
     async def _refuse_forgotten(self, connection: AsyncConnection, start_s: int) -> None:
-        kept_s = int((await self._settings(connection)).get(DETAIL_FROM_S, 0))
+        kept_s = int((await self.settings(connection)).get(DETAIL_FROM_S, 0))
         if 0 < start_s < kept_s:
             raise PeriodError("the details of this time are no longer kept")
 
     async def _sum_again(self, connection: AsyncConnection) -> None:
         """Add up all windows for this ledger's zone."""
         await self._writing.take_turn(connection)
-        settings = await self._settings(connection)
+        settings = await self.settings(connection)
         if settings.get(ZONE) == self.zone.key:
             return  # another process was faster
         if int(settings.get(DETAIL_FROM_S, 0)):
@@ -221,12 +221,14 @@ class SqlLedger:
         times, places = times_of(starts, self.zone), [place_of(room) for room in rooms]
         if times:
             await self._writing.sum_again(connection, times, places)
-        await self._keep(connection, ledger_setting, {"name": ZONE, "value": self.zone.key})
+        await self.keep(connection, ledger_setting, {"name": ZONE, "value": self.zone.key})
 
-    async def _settings(self, connection: AsyncConnection) -> dict[str, str]:
+    async def settings(self, connection: AsyncConnection) -> dict[str, str]:
+        """Return the zone of the sums, and since when details are kept."""
         return {row.name: row.value for row in await connection.execute(select(ledger_setting))}
 
-    async def _keep(self, connection: AsyncConnection, table: Table, row: dict[str, Any]) -> None:
+    async def keep(self, connection: AsyncConnection, table: Table, row: dict[str, Any]) -> None:
+        """Write a row instead of the one with the same key."""
         statement = self._insert(table).values(row)
         new = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
         keys = list(table.primary_key)

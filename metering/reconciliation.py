@@ -1,0 +1,55 @@
+"""Are the figures right? What was counted, beside what others know of the same day.
+
+1. Messages counted in a room, beside the offsets its messages were given, which are dense.
+2. Seconds counted for a person in a room, beside when the SFU says they were there.
+3. Sums by hour, day and month, beside the windows they are sums of.
+4. Closed months, beside the ledger as it is now: usage that came late, and is to be corrected.
+
+Nothing is put right here. A difference is for a person to explain.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+# What a comparison is of: places, meters, people.
+Key = tuple[str, ...]
+
+
+class Difference(NamedTuple):
+    """Two figures of the same thing that are not the same."""
+
+    check: str
+    key: Key
+    counted: int
+    known: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the difference as plain values."""
+        return self._asdict() | {"key": list(self.key), "difference": self.counted - self.known}
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What was compared for a day, and what differs; `skipped` says what could not be compared."""
+
+    day: str
+    checked_at_s: int
+    compared: Mapping[str, int]
+    differences: tuple[Difference, ...]
+    skipped: Mapping[str, str]
+
+
+def differing(
+    check: str, counted: Mapping[Key, int], known: Mapping[Key, int]
+) -> Iterator[Difference]:
+    """Compare two tables of figures; what is missing in one counts as 0."""
+    for key in sorted(counted.keys() | known.keys()):
+        if counted.get(key, 0) != known.get(key, 0):
+            yield Difference(check, key, counted.get(key, 0), known.get(key, 0))
+
+
+def seconds_within(since_ms: int, until_ms: int, start_s: int, end_s: int) -> int:
+    """Count the whole seconds of a stretch that fall in [start_s, end_s)."""
+    first, last = max(since_ms // 1000, start_s), min(until_ms // 1000, end_s)
+    return max(0, last - first)
