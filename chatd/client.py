@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from chatd.limits import TokenBucket
 from chatd.outbox import Outbox
 from chatd.relay import Relay
 from chatd.rooms import Room
@@ -17,6 +18,7 @@ class Client:
         "__weakref__",
         "_push",
         "codec",
+        "greeted",
         "joining",
         "open",
         "outbox",
@@ -24,6 +26,8 @@ class Client:
         "relay",
         "rooms",
         "state",
+        "user_sends",
+        "waiting",
     )
 
     def __init__(
@@ -37,6 +41,12 @@ class Client:
         self.rooms: dict[str, Room[Client]] = {}
         # Rooms whose bus has not answered yet; empty with a `LocalBus`.
         self.joining: dict[str, Room[Client]] = {}
+        # Rooms whose join waits for its turn.
+        self.waiting: set[str] = set()
+        # Shared by all connections of the user; None where the rate is lifted.
+        self.user_sends: TokenBucket | None = None
+        # Told once whether the hello was good.
+        self.greeted: Callable[[bool], None] | None = None
         # Those of `rooms` in which it may say and show nothing.
         self.read_only: set[str] = set()
         # None until the first media frame; ended when the connection ends.

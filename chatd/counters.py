@@ -23,6 +23,7 @@ class Counters:
         self.bad_frames = 0  # undecodable, or against RFC 6455
         self.handshakes_refused: Counter[str] = Counter()  # by reason
         self.errors: Counter[str] = Counter()  # `error` frames, by reason
+        self.limited: Counter[str] = Counter()  # refused for a rate, by its name
         self.closes: Counter[int] = Counter()  # closes begun here, by code
         self._queue_bytes = queue_bytes
 

@@ -164,7 +164,7 @@ class ChatError(Exception):
 
 
 class Refused(ChatError):
-    """A frame that is answered with `error`."""
+    """A frame that is answered with `error`; `limit` names the rate it was over, if it was."""
 
     def __init__(
         self,
@@ -173,11 +173,13 @@ class Refused(ChatError):
         *,
         id: int | None = None,
         retry_after_ms: int | None = None,
+        limit: str | None = None,
     ) -> None:
         self.refusal = refusal
         self.message = message or refusal.message
         self.id = id
         self.retry_after_ms = retry_after_ms
+        self.limit = limit
         super().__init__(f"{refusal.reason}: {self.message}")
 
 

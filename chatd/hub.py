@@ -42,6 +42,7 @@ from chatd.media import Media
 from chatd.membership import Attendance, Membership
 from chatd.outbox import Outbox, Pipe
 from chatd.owed import OwedFacts
+from chatd.paces import Paces
 from chatd.paging import Pager
 from chatd.people import People
 from chatd.refusals import Refusals
@@ -115,6 +116,7 @@ class Hub:
         self._new_session = new_session
         self._clients: dict[str, Client] = {}
         self._people = People()
+        self._paces = Paces(self.limits)
         self._book = book or MemoryRoomBook()
         self._door = Door(self._book, guest_rooms)
         self._timesheet = Timesheet()
@@ -144,6 +146,8 @@ class Hub:
             limits=self.limits,
             draining=lambda: self.draining,
             door=self._door,
+            monotonic=clock.monotonic,
+            later=later or _call_later,
         )
         self._exchange = Exchange(media, self._delivery, self._refusals, self.limits.media_pending)
         self._flush_deferred = False
@@ -215,6 +219,7 @@ class Hub:
         self._membership.leave_all(client)
         if client.relay is not None:
             client.relay.end()
+        self._judge_hello(client, good=False)
         if self._clients.pop(client.session, None) is not None:
             self.counters.connections -= 1
             self._people.went(client)
@@ -393,6 +398,8 @@ class Hub:
         identity = client.identity
         self._clients[client.session] = client
         self._people.came(client)
+        self._paces.begin(client, self.clock.monotonic())
+        self._judge_hello(client, good=True)
         self.counters.connections += 1
         self.counters.connections_total += 1
         self._owe(self._timesheet.opened(identity.user_id, *self._moment()))
@@ -408,6 +415,11 @@ class Hub:
             ),
         )
         self._subscribe(client)
+
+    def _judge_hello(self, client: Client, *, good: bool) -> None:
+        greeted, client.greeted = client.greeted, None
+        if greeted is not None:
+            greeted(good)
 
     def _subscribe(self, client: Client) -> None:
         """Bring a connection into the rooms it is in without asking."""
@@ -432,6 +444,9 @@ class Hub:
             raise Refused(NOT_JOINED, id=send.id)
         if client.read_only and send.room in client.read_only:
             raise Refused(FORBIDDEN, "The token does not grant sending here.", id=send.id)
+        if (refused := self._paces.refuse(client, room, self.clock.monotonic())) is not None:
+            refused.id = send.id
+            raise refused
         identity = client.identity
         self._drafts.append(
             Draft(
@@ -461,7 +476,7 @@ class Hub:
             self.counters.states_dropped += 1  # as fast as values come, a later one replaces it
             return
         if wait_s:
-            raise too_fast(state, wait_s)
+            raise too_fast(state, wait_s, "state")
         self._states.put(room, client.identity.user_id, state)
         if state.id is not None:
             self._delivery.reply(client, Stated(state.id, state.room))

@@ -16,9 +16,20 @@ class Limits:
     # A person types a few messages a second; a game client may post several events in one.
     send_per_s: float = 20.0
     send_burst: float = 40.0
+    # All connections of a user together: whoever has two tabs writes in one of them.
+    user_send_per_s: float = 40.0
+    user_send_burst: float = 80.0
+    # A room: nobody reads this fast, and with 1,000 members it is half of what a core delivers.
+    room_send_per_s: float = 500.0
+    room_send_burst: float = 1000.0
     # A client that comes back joins all its rooms at once.
     join_per_s: float = 10.0
     join_burst: float = 100.0
+    # Everybody's joins: about 0.1 ms each, so a storm takes a fifth of the loop; who comes over
+    # the pace waits, a full hall for 5 s.
+    joins_per_s: float = 2000.0
+    joins_burst: float = 500.0
+    joins_waiting: int = 20_000
     # Ephemeral state. A position, a status or the parts of an avatar are far below 1 KiB; two
     # kinds changing with every tick are within the rate.
     state_bytes: int = 1024
@@ -59,8 +70,14 @@ class Limits:
             self,
             send_per_s=math.inf,
             send_burst=math.inf,
+            user_send_per_s=math.inf,
+            user_send_burst=math.inf,
+            room_send_per_s=math.inf,
+            room_send_burst=math.inf,
             join_per_s=math.inf,
             join_burst=math.inf,
+            joins_per_s=math.inf,
+            joins_burst=math.inf,
             state_per_s=math.inf,
             state_burst=math.inf,
             frame_per_s=math.inf,
@@ -77,6 +94,10 @@ class Limits:
             "history": self.history,
             "send_per_s": self.send_per_s,
             "send_burst": self.send_burst,
+            "user_send_per_s": self.user_send_per_s,
+            "user_send_burst": self.user_send_burst,
+            "room_send_per_s": self.room_send_per_s,
+            "room_send_burst": self.room_send_burst,
             "join_per_s": self.join_per_s,
             "join_burst": self.join_burst,
             "state_bytes": self.state_bytes,
@@ -104,6 +125,10 @@ class TokenBucket:
         self._burst = burst
         self._tokens = burst
         self._filled_at = now
+
+    def give_back(self) -> None:
+        """Undo a `take`."""
+        self._tokens = min(self._burst, self._tokens + 1.0)
 
     def take(self, now: float) -> float:
         """Take one token; return 0.0, or the seconds until there is one (then none is taken)."""

@@ -12,6 +12,7 @@ from chatd.delivery import Delivery
 from chatd.door import Door, check_seat
 from chatd.errors import BAD_REQUEST, NOT_JOINED, ROOMS_AWAY, TOO_MANY_ROOMS, Refused
 from chatd.grants import Rights
+from chatd.join_queue import JoinQueue
 from chatd.limits import Limits
 from chatd.recovery import settle
 from chatd.refusals import Refusals
@@ -61,6 +62,8 @@ class Membership:
         limits: Limits,
         draining: Callable[[], bool],
         door: Door,
+        monotonic: Callable[[], float],
+        later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self._bus = bus
         self._rooms = rooms
@@ -71,6 +74,7 @@ class Membership:
         self._limits = limits
         self._draining = draining
         self._door = door
+        self._queue = JoinQueue(limits, monotonic, later, begin=self._begin, refuse=self._refuse)
 
     def join(self, client: Client, join: Join) -> None:
         """Make `client` a member, once the bus has answered.
@@ -80,7 +84,7 @@ class Membership:
                 refuses.
         """
         try:
-            self._begin(client, join)
+            self._queue.add(client, join)
         except Refused as refused:
             refused.id = join.id
             raise
@@ -90,7 +94,7 @@ class Membership:
         known = room in client.rooms or room in client.joining
         if not known and is_room_name(room):
             try:
-                self._begin(client, Join(_UNASKED, room))
+                self._queue.add(client, Join(_UNASKED, room))
             except Refused as refused:
                 _log.debug("%s is not subscribed to %s: %s", client.session, room, refused)
 
@@ -113,9 +117,7 @@ class Membership:
 
     def _admit(self, client: Client, join: Join, room: Room[Client], page: Page | Refused) -> None:
         if client.joining.pop(join.room, None) is not room:
-            if join.id != _UNASKED:
-                refused = Refused(NOT_JOINED, "left meanwhile", id=join.id)
-                self._refusals.tell(client, refused)
+            self._refuse(client, join, Refused(NOT_JOINED, "left meanwhile"))
             return
         if isinstance(page, Refused):
             self._turn_away(client, join, room, page)
@@ -144,6 +146,9 @@ class Membership:
         if client.rooms.pop(join.room, None) is not None:
             self._depart(room, client.identity.user_id)
         self._rooms.close_if_empty(room)
+        self._refuse(client, join, refused)
+
+    def _refuse(self, client: Client, join: Join, refused: Refused) -> None:
         if join.id != _UNASKED:
             refused.id = join.id
             self._refusals.tell(client, refused)
@@ -185,13 +190,13 @@ class Membership:
 
     def expel(self, client: Client, room: str, reason: str) -> None:
         """End a membership from this side; harmless where there is none."""
-        if room in client.rooms or room in client.joining:
+        if room in client.rooms or room in client.joining or room in client.waiting:
             self._end(client, room)
             self._delivery.reply(client, Left(room, reason=reason))
 
     def review(self, client: Client) -> None:
         """Look again at every room of a connection whose grants have changed."""
-        for room in (*client.rooms, *client.joining):
+        for room in (*client.rooms, *client.joining, *client.waiting):
             self._judge(client, room)
 
     def changed(self, room: str) -> None:
@@ -215,6 +220,7 @@ class Membership:
             self._note_rights(client, room)
 
     def _end(self, client: Client, name: str) -> None:
+        self._queue.drop(client, name)
         joining = client.joining.pop(name, None)
         if joining is not None:
             joining.dismiss(client)
@@ -230,6 +236,7 @@ class Membership:
 
     def leave_all(self, client: Client) -> None:
         """End every membership of a connection that is gone."""
+        self._queue.drop_all(client)
         for room in list(client.joining.values()):
             room.dismiss(client)
             self._rooms.close_if_empty(room)

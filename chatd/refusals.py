@@ -25,10 +25,17 @@ class Refusals:
         self._counters.errors[refusal.reason] += 1
         if refusal is BAD_FRAME:
             self._counters.bad_frames += 1
+        if refused.limit is not None:
+            self._counters.limited[refused.limit] += 1
         self._delivery.reply(
             client,
             Error(
-                refusal.code, refusal.reason, refused.message, refused.id, refused.retry_after_ms
+                refusal.code,
+                refusal.reason,
+                refused.message,
+                refused.id,
+                refused.retry_after_ms,
+                refused.limit,
             ),
         )
         if refusal.closes is not None:

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 from chatd.board import Board
 from chatd.bus import Bus, Publication
 from chatd.counters import Counters
+from chatd.limits import TokenBucket
 from chatd.outbox import Outbox
 from chatd.presence import Roster
 from chatd.wire import CODECS, Codec, Presence
@@ -16,13 +17,25 @@ Member = TypeVar("Member")
 class Room(Generic[Member]):
     """The members of one room in this process."""
 
-    __slots__ = ("_joining", "_live", "_watchers", "board", "ephemeral", "guests", "name", "roster")
+    __slots__ = (
+        "_joining",
+        "_live",
+        "_watchers",
+        "board",
+        "ephemeral",
+        "guests",
+        "name",
+        "roster",
+        "sends",
+    )
 
     def __init__(self, name: str, max_named: int) -> None:
         self.name = name
         self.roster = Roster(max_named)
         # Present without a chat connection (WHIP, WHEP).
         self.guests = 0
+        # Everybody's messages here; None until the first one, and where the rate is lifted.
+        self.sends: TokenBucket | None = None
         # Whether its past ends when everybody has gone.
         self.ephemeral = False
         # None until somebody shows a value or looks at them.

@@ -45,6 +45,8 @@ class ChatServer:
             same host and port, and a client that sends no `Origin`, are always allowed.
         bench: lift the rates, nothing else.
         admit: asked for each handshake; returns 0.0 or the seconds to come back in (HTTP 429).
+        greeted: asked for each connection that is opened; what it returns is told once whether the
+            hello was good.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class ChatServer:
         origins: Collection[str] = (),
         bench: bool = False,
         admit: Callable[[web.Request], float] | None = None,
+        greeted: Callable[[web.Request], Callable[[bool], None]] | None = None,
     ) -> None:
         self._hub = hub
         self._origins = {origin.rstrip("/").lower() for origin in origins}
         self._limits = hub.limits.lifted() if bench else hub.limits
         self._admit = admit
+        self._greeted = greeted
         self._connections: set[WebSocketConnection | StreamConnection] = set()
         self.streams = Streams(
             hub,
@@ -85,7 +89,7 @@ class ChatServer:
             connection = WebSocketConnection(
                 transport, self._hub, codec, self._limits, self._forget
             )
-            self._keep(connection)
+            self._keep(connection, request)
             take_over(request, transport, switching(request, codec), connection)
         return Upgraded()
 
@@ -137,7 +141,11 @@ class ChatServer:
             except TimeoutError:
                 _log.warning("%d connections did not answer the close", len(self._connections))
 
-    def _keep(self, connection: WebSocketConnection | StreamConnection) -> None:
+    def _keep(
+        self, connection: WebSocketConnection | StreamConnection, request: web.Request
+    ) -> None:
+        if self._greeted is not None:
+            connection.client.greeted = self._greeted(request)
         self._connections.add(connection)
         self._start_ticking()
 

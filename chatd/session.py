@@ -158,7 +158,7 @@ class Session:
         wait_s = self._frames.take(now)
         if wait_s:
             self._resume_at = now + wait_s
-            raise too_fast(frame, wait_s)
+            raise too_fast(frame, wait_s, "frame")
         if type(frame) is Send:
             self._check_send(frame, now)
         elif type(frame) is Join:
@@ -252,7 +252,7 @@ class Session:
     def _check_send(self, frame: Send, now: float) -> None:
         wait_s = self._sends.take(now)
         if wait_s:
-            raise too_fast(frame, wait_s)
+            raise too_fast(frame, wait_s, "send")
         fault = body_fault(frame.body)
         if fault is not None:
             raise Refused(BAD_BODY, fault, id=frame.id)
@@ -275,7 +275,7 @@ class Session:
     def _check_join(self, frame: Join, now: float) -> None:
         wait_s = self._joins.take(now)
         if wait_s:
-            raise too_fast(frame, wait_s)
+            raise too_fast(frame, wait_s, "join")
         if not is_room_name(frame.room):
             raise Refused(BAD_ROOM, id=frame.id)
         if self.identity is not None and not self.identity.may(Rights.READ, frame.room):
@@ -285,7 +285,7 @@ class Session:
         # A page is as much work as a join.
         wait_s = self._joins.take(now)
         if wait_s:
-            raise too_fast(frame, wait_s)
+            raise too_fast(frame, wait_s, "join")
         if frame.before is not None and frame.after is not None:
             raise Refused(BAD_REQUEST, "before and after exclude each other", id=frame.id)
 
@@ -306,8 +306,9 @@ def _identify(token: str, utc: float, authenticator: Authenticator) -> Identity:
     return identity
 
 
-def too_fast(frame: ClientFrame, wait_s: float) -> Refused:
-    """Return the refusal of a frame that came `wait_s` too early."""
+def too_fast(frame: ClientFrame, wait_s: float, limit: str) -> Refused:
+    """Return the refusal of a frame that came `wait_s` too early for a limit."""
     # Rounded up, so that a client that waits as told finds a token.
     retry_after_ms = min(int(wait_s * 1000) + 1, 60_000)
-    return Refused(RATE_LIMITED, id=getattr(frame, "id", None), retry_after_ms=retry_after_ms)
+    id = getattr(frame, "id", None)
+    return Refused(RATE_LIMITED, id=id, retry_after_ms=retry_after_ms, limit=limit)

@@ -39,7 +39,7 @@ class Streams:
         *,
         origins: Collection[str],
         object_to_one_more: Callable[[web.Request], Objection | None],
-        opened: Callable[[StreamConnection], None],
+        opened: Callable[[StreamConnection, web.Request], None],
         lost: Callable[[StreamConnection], None],
     ) -> None:
         self._hub = hub
@@ -73,7 +73,7 @@ class Streams:
                 chunked=chunked,
             )
             self._streams[stream.id] = stream
-            self._opened(stream)
+            self._opened(stream, request)
             take_over(request, transport, _head(request, chunked), stream)
             stream.begin()
         return Upgraded()

@@ -268,13 +268,15 @@ class Refreshed(_FromServer, frozen=True):
 
 
 class Error(_FromServer, frozen=True):
-    """The answer to what was refused; `id` where the request had one."""
+    """The answer to what was refused; `id` where the request had one, `limit` where a rate was
+    exceeded."""
 
     code: int
     reason: str
     message: str
     id: int | None = None
     retry_after_ms: int | None = None
+    limit: str | None = None
 
 
 class Codec:

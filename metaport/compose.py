@@ -20,13 +20,15 @@ from chatd import errors as chat
 from chatd.facts import MessagesRecovered
 from chatd.grants import Rights, to
 from chatd.hub import Hub
-from chatd.limits import Limits, TokenBucket
+from chatd.limits import Limits
 from chatd.room_name import is_room_name
 from chatd.server import ChatServer
 from chatd.session import Identity
 from metaport import admin, chat_journal, tls
+from metaport.address_gate import BAD_TOKEN_BURST, BAD_TOKEN_PER_S, AddressGate, AddressLimit
 from metaport.api.access import client_address
 from metaport.api.app import build_app
+from metaport.api.forwarded import Proxies
 from metaport.api.resources import MediaResources
 from metaport.api.services import Readiness, Services
 from metaport.backbone import RedisBackbone, backbone_of
@@ -110,23 +112,6 @@ class TokenAuthenticator:
         except TokenInvalid:
             raise chat.BadToken from None
         return identity_of(claims)
-
-
-class AddressLimit:
-    """Token buckets by client address; forgets the idle ones when there are many."""
-
-    def __init__(self, per_s: float, burst: float, addresses: int = 10_000) -> None:
-        self._rate = (per_s, burst)
-        self._addresses = addresses
-        self._buckets: dict[str, TokenBucket] = {}
-
-    def wait_s(self, address: str) -> float:
-        """Take one token of an address; returns the seconds to wait when there is none."""
-        now = time.monotonic()
-        if len(self._buckets) >= self._addresses and address not in self._buckets:
-            self._buckets.pop(next(iter(self._buckets)))
-        bucket = self._buckets.setdefault(address, TokenBucket(*self._rate, now))
-        return bucket.take(now)
 
 
 def chat_limits(config: Config) -> Limits:
@@ -247,9 +232,12 @@ class HubProcess:
             ready=lambda: not self._readiness().required,
             metrics=self._metrics,
         )
-        # A whole office behind one address comes back within seconds of a restart.
-        self._handshakes = AddressLimit(200, 2_000)
-        self._chat = ChatServer(self._hub, origins=config.http.origins, admit=self._admit)
+        self._gate = AddressGate()
+        self._strikes = AddressLimit(BAD_TOKEN_PER_S, BAD_TOKEN_BURST)
+        self._proxies = Proxies(config.http.trusted_proxies, config.http.forwarded == "forwarded")
+        self._chat = ChatServer(
+            self._hub, origins=config.http.origins, admit=self._admit, greeted=self._greeted
+        )
         # A class of 30 pupils behind one office address enters within a few seconds.
         self._guests = AddressLimit(20, 300)
         # WHIP and WHEP: a wall of screens behind one address, but not thousands of sessions.
@@ -442,7 +430,7 @@ class HubProcess:
             config=config,
             clock=time.time,
             started_at=self._started_at,
-            trusted=config.http.trusted_proxies,
+            trusted=self._proxies,
             tokens=self._tokens,
             sfu=self._relay,
             reports=self._reports,
@@ -463,6 +451,7 @@ class HubProcess:
             wait_for_guest=self._unless_bench(self._guests.wait_s),
             wait_for_media=self._unless_bench(self._sessions.wait_s),
             wait_for_login=self._logins.wait_s,
+            wait_for_bad_token=self._unless_bench(self._strikes.wait_s),
             wait_for_page=self._unless_bench(self._pages.wait_s),
             readiness=self._readiness,
             status=self._status,
@@ -478,8 +467,10 @@ class HubProcess:
 
     def _admit(self, request: web.Request) -> float:
         """Return the seconds after which this address may shake hands, 0.0 for now."""
-        wait_s = self._unless_bench(self._handshakes.wait_s)
-        return wait_s(client_address(request, self._config.http.trusted_proxies))
+        return self._unless_bench(self._gate.wait_s)(client_address(request, self._proxies))
+
+    def _greeted(self, request: web.Request) -> Callable[[bool], None]:
+        return self._gate.greeted(client_address(request, self._proxies))
 
     def _unless_bench(self, wait_s: Callable[[str], float]) -> Callable[[str], float]:
         return (lambda _: 0.0) if self._config.bench else wait_s

@@ -59,6 +59,9 @@ class Http:
     trusted_proxies: tuple[Network, ...] = field(
         default=(), metadata=_by(read.list_of(read.network))
     )
+    forwarded: str = field(
+        default="x-forwarded-for", metadata=_by(read.choice("x-forwarded-for", "forwarded"))
+    )
     frame_ancestors: tuple[str, ...] = field(default=(), metadata=_by(read.list_of(read.origin)))
 
 
@@ -103,6 +106,10 @@ class Chat:
     frame_bytes: int = field(default=131_072, metadata=_by(read.whole(1_024, 16_777_216)))
     send_per_s: float = field(default=20.0, metadata=_by(read.real(0.01, 1_000_000)))
     send_burst: float = field(default=40.0, metadata=_by(read.real(1, 1_000_000)))
+    user_send_per_s: float = field(default=40.0, metadata=_by(read.real(0.01, 1_000_000)))
+    user_send_burst: float = field(default=80.0, metadata=_by(read.real(1, 1_000_000)))
+    room_send_per_s: float = field(default=500.0, metadata=_by(read.real(0.01, 1_000_000)))
+    room_send_burst: float = field(default=1_000.0, metadata=_by(read.real(1, 1_000_000)))
     join_per_s: float = field(default=10.0, metadata=_by(read.real(0.01, 1_000_000)))
     join_burst: float = field(default=100.0, metadata=_by(read.real(1, 1_000_000)))
     frame_per_s: float = field(default=100.0, metadata=_by(read.real(0.01, 1_000_000)))

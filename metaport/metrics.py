@@ -27,6 +27,7 @@ CHAT = {
 }
 CHAT_BY = {
     "errors": ("reason", "Errors answered"),
+    "limited": ("limit", "Frames refused for a rate"),
     "closes": ("code", "Connections closed by the server"),
 }
 SFU = {

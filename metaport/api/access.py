@@ -1,22 +1,21 @@
 """Who is asking: bearer tokens, roles, and the address behind trusted proxies."""
 
 import math
-from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from aiohttp import web
 
+from metaport.api.forwarded import Proxies
 from metaport.api.problems import Problem
+from metaport.api.services import SERVICES
 from metaport.tokens import (
     Claims,
     TokenError,
     TokenExpired,
+    TokenInvalid,
     TokenRevoked,
     Tokens,
     TokenUndecided,
 )
-
-Networks = Sequence[IPv4Network | IPv6Network]
 
 
 def bearer(request: web.Request) -> str:
@@ -42,10 +41,22 @@ def require(request: web.Request, tokens: Tokens, now: float, *roles: str) -> Cl
     try:
         claims = tokens.verify(token, now)
     except TokenError as error:
+        strike(request, error)
         raise refusal(error) from None
     if roles and not claims.roles & set(roles):
         raise Problem("forbidden", needs=sorted(roles))
     return claims
+
+
+def strike(request: web.Request, error: TokenError) -> None:
+    """Count a token nobody signed against the address it came from; good ones never wait for it.
+
+    Raises:
+        Problem: `rate-limited`.
+    """
+    if isinstance(error, TokenInvalid):
+        services = request.app[SERVICES]
+        throttle(services.wait_for_bad_token(client_address(request, services.trusted)))
 
 
 def refusal(error: TokenError) -> Problem:
@@ -60,25 +71,9 @@ def refusal(error: TokenError) -> Problem:
     return Problem("bad-token")
 
 
-def client_address(request: web.Request, trusted: Networks) -> str:
-    """Return the address of the client: the last hop that is not a trusted proxy.
-
-    `X-Forwarded-For` is believed from the right, one trusted hop at a time, so that a client
-    cannot choose its own address by sending the header itself.
-    """
-    hop = request.remote or ""
-    forwarded = [h.strip() for h in request.headers.get("X-Forwarded-For", "").split(",")]
-    while forwarded and forwarded[-1] and _within(hop, trusted):
-        hop = forwarded.pop()
-    return hop
-
-
-def _within(address: str, networks: Networks) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+def client_address(request: web.Request, proxies: Proxies) -> str:
+    """Return the address of the client behind trusted proxies."""
+    return proxies.client_of(request.remote or "", request.headers.getall(proxies.header, ()))
 
 
 def throttle(wait_s: float) -> None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from chatd.archive import Archive
 from chatd.grants import Rights
 from chatd.room_book import RoomSettings
-from metaport.api.access import Networks
+from metaport.api.forwarded import Proxies
 from metaport.api.resources import MediaResources, Presence
 from metaport.config import Config
 from metaport.revocation import Revocation
@@ -97,7 +97,7 @@ class Services:
     config: Config
     clock: Callable[[], float]
     started_at: float
-    trusted: Networks
+    trusted: Proxies
     tokens: Tokens
     sfu: Sfu
     reports: Reports
@@ -123,6 +123,8 @@ class Services:
     wait_for_guest: Callable[[str], float]
     wait_for_media: Callable[[str], float]
     """Seconds until this address may try again; 0 admits the try."""
+    wait_for_bad_token: Callable[[str], float]
+    """Seconds until a bad token of this address is looked at again; 0 for now."""
     wait_for_page: Callable[[str], float]
     """Seconds until this user may read another page of messages; 0 admits it."""
     readiness: Callable[[], Readiness]

@@ -70,7 +70,13 @@ class Stage:
             enter = self.house.visitor if greeted else lambda _, codec: self.house.connect(codec)
             self.people[who] = enter(who, codec=self.codec)
             self.heard[who] = []
+            if who == "hasty":
+                self._exhaust(self.people[who])
         return self.people[who]
+
+    def _exhaust(self, person):
+        for _ in range(int(self.house.hub.limits.send_burst)):
+            assert person.client.state._sends.take(self.house.clock.monotonic()) == 0
 
     def listen(self):
         for who, person in self.people.items():

@@ -9,10 +9,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from chatd.door import Door
 from chatd.room_book import MemoryRoomBook
+from metaport.address_gate import AddressLimit
 from metaport.api import problems, whip
+from metaport.api.forwarded import Proxies
 from metaport.api.resources import MediaResources
 from metaport.api.services import SERVICES
-from metaport.compose import AddressLimit, identity_of
+from metaport.compose import identity_of
 from metaport.tokens import Tokens
 from sfu.control import ControlError
 
@@ -51,7 +53,7 @@ async def client(sfu):
         clock=time.time,
         enter=enter,
         attach=lambda *_: presence,
-        trusted=(),
+        trusted=Proxies(),
         wait_for_media=AddressLimit(0.001, 5).wait_s,
     )
     app[whip.RESOURCES] = MediaResources()
