@@ -247,6 +247,44 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
     closed = add(usage, "closed", _usage_closed, "마감한 달을 확인합니다", "verify closed months")
     closed.add_argument("--format", choices=("text", "json"), default="text")
 
+    forms = ("text", "html", "xlsx", "pdf")
+
+    def printed(command: argparse.ArgumentParser, *more: str) -> None:
+        command.add_argument("--format", choices=(*forms, *more), default="text")
+        output = say("쓸 파일", "file to write")
+        command.add_argument("--output", type=Path, metavar="FILE", help=output)
+
+    budget = add(usage, "budget", _budget, "예산 대비 현황", "usage held against the contract")
+    printed(budget, "json")
+    budget.add_argument(
+        "--example", action="store_true", help=say("계약 파일 본보기", "print an example contract")
+    )
+    proposal = add(
+        usage, "proposal", _proposal, "단가 산출서", "unit prices derived from costs and capacity"
+    )
+    printed(proposal, "book")
+    proposal.add_argument(
+        "--inputs", type=Path, metavar="FILE", help=say("원가와 용량", "costs and capacities")
+    )
+    proposal.add_argument(
+        "--example", action="store_true", help=say("근거 파일 본보기", "print example inputs")
+    )
+    comparison = add(
+        usage, "compare", _compare, "다른 서비스의 금액과 비교", "the same month elsewhere"
+    )
+    printed(comparison)
+    comparison.add_argument("--month", required=True, metavar="YYYY-MM", help=say("월", "month"))
+    comparison.add_argument(
+        "--rate",
+        action="append",
+        default=[],
+        metavar="USD=1400@2026-11-01",
+        help=say("환율과 그 날짜", "exchange rate and its day"),
+    )
+    comparison.add_argument(
+        "--market", type=Path, metavar="FILE", help=say("단가 파일", "prices of others")
+    )
+
     config = group("config", "설정", "configuration")
     add(config, "check", _config_check, "설정을 검사합니다", "check the configuration")
     add(
@@ -557,16 +595,72 @@ def _usage_closed(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from metaport.usage_commands import print_report
 
-    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", arguments.month):
-        month = ascii(arguments.month)
-        text = Say(
-            f"{month} – 달이 아닙니다 (예: 2026-11)", f"{month} is not a month (e.g. 2026-11)"
-        )
-        _complain(f"--month: {text.to(arguments.lang)}")
+    if not _is_month(arguments):
         return MISUSED
     config = _load(arguments)
     return asyncio.run(
         print_report(config, arguments.month, arguments.format, arguments.lang, arguments.output)
+    )
+
+
+def _is_month(arguments: argparse.Namespace) -> bool:
+    if re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", arguments.month):
+        return True
+    month = ascii(arguments.month)
+    text = Say(f"{month} – 달이 아닙니다 (예: 2026-11)", f"{month} is not a month (e.g. 2026-11)")
+    _complain(f"--month: {text.to(arguments.lang)}")
+    return False
+
+
+def _budget(arguments: argparse.Namespace) -> int:
+    from metaport.usage_commands import example, print_budget
+
+    if arguments.example:
+        print(example("contract.example.toml"), end="")
+        return DONE
+    config = _load(arguments)
+    return asyncio.run(print_budget(config, arguments.format, arguments.lang, arguments.output))
+
+
+def _proposal(arguments: argparse.Namespace) -> int:
+    from metaport.usage_commands import example, print_proposal
+
+    if arguments.example:
+        print(example("proposal.example.toml"), end="")
+        return DONE
+    return print_proposal(arguments.inputs, arguments.format, arguments.lang, arguments.output)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from datetime import date
+    from decimal import Decimal
+
+    from metaport.usage_commands import print_comparison
+    from metering.market import Rate
+
+    if not _is_month(arguments):
+        return MISUSED
+    rates = []
+    for stated in arguments.rate:
+        found = re.fullmatch(r"([A-Z]{3})=([0-9]+(?:[.][0-9]+)?)@([0-9-]{10})", stated)
+        try:
+            rates.append(Rate(found[1], Decimal(found[2]), date.fromisoformat(found[3])))  # type: ignore[index]
+        except (TypeError, ValueError):
+            text = Say(
+                "환율은 USD=1400@2026-11-01처럼 적습니다", "is to be like USD=1400@2026-11-01"
+            )
+            _complain(f"--rate: {stated!a} {text.to(arguments.lang)}")
+            return MISUSED
+    return asyncio.run(
+        print_comparison(
+            _load(arguments),
+            arguments.month,
+            rates=rates,
+            market=arguments.market,
+            form=arguments.format,
+            lang=arguments.lang,
+            output=arguments.output,
+        )
     )
 
 

@@ -12,7 +12,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -138,10 +137,7 @@ class Usage:
     zone: str = field(default="Asia/Seoul", metadata=_by(read.zone))
     detail_days: int = field(default=400, metadata=_by(read.whole(0, 36_500)))
     users: str = field(default="plain", metadata=_by(read.choice("plain", "hashed")))
-    contract_amount: Decimal | None = field(default=None, metadata=_by(read.won))
-    budget_percent: tuple[int, ...] = field(
-        default=(50, 80, 100), metadata=_by(read.list_of(read.whole(1, 1_000)))
-    )
+    contract: Path | None = field(default=None, metadata=_by(read.path))
 
 
 @dataclass(frozen=True)
@@ -549,7 +545,7 @@ def _toml(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | Decimal):
+    if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
         return f"{value:g}" if value != int(value) else str(int(value))

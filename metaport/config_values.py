@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,20 +99,6 @@ def port(value: object) -> int:
         return integer(value, 1, 65535)
     except WrongValueError:
         raise WrongValueError("포트 번호가 아닙니다 (1–65535)", "is not a port (1–65535)") from None
-
-
-def won(value: object) -> Decimal:
-    """Read an amount of won; TOML floats are refused, money is never a float."""
-    say = Say("원 단위 금액이 아닙니다 (0 이상의 정수)", "is not an amount in whole won")
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise WrongValueError(*say)
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        raise WrongValueError(*say) from None
-    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
-        raise WrongValueError(*say)
-    return amount
 
 
 def host(value: object) -> str:

@@ -8,6 +8,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from metaport.config import Config
 from metaport.db.periods import Periods
 from metaport.log import Follower, LogError, LogTrimmed, trim
 from metaport.usage_log import NewestUsage
+from metering.budget_statement import BudgetStatement, state_budget
+from metering.contract import Contract
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint
 from metering.ledger import Ledger
@@ -22,6 +25,7 @@ from metering.periods import Correction
 from metering.pricebook import PriceBook, load_price_book
 from metering.report import Report, build_report
 from metering.visit import cost_of
+from metering.windows import Period, day_of, day_start, month_period, open_zone
 
 logger = logging.getLogger(__name__)
 
@@ -221,6 +225,31 @@ class LedgerReports:
             details=details,
             corrections=[found.as_adjustment() for found in corrections],
         )
+
+    async def budget(self, contract: Contract, now: float) -> BudgetStatement:
+        """Hold the contract's months so far against it.
+
+        Raises:
+            PeriodError, PriceBookError, PriceMissing, LedgerUnavailable
+        """
+        zone, book = open_zone(self._zone), self._book()
+        covered = Period(
+            day_start(contract.start, zone), day_start(contract.end + timedelta(days=1), zone)
+        )
+        reports = []
+        for month, _ in contract.months():
+            whole = month_period(month, zone)
+            if whole.start_s > now:
+                break
+            if covered.start_s <= whole.start_s and whole.end_s <= covered.end_s:
+                reports.append(await self.month(month, now, details=True))
+                continue
+            reports.append(
+                await build_report(
+                    self._ledger, book, month, self._zone, now, details=True, within=covered
+                )
+            )
+        return state_budget(contract, reports, book.currency, day_of(int(now), zone))
 
     async def visit(self, user: str, now: float) -> dict[str, Any]:
         """Price what one user caused in the last 24 hours.

@@ -1,11 +1,14 @@
 """What `metaport usage …` prints: the month, the budget, prices and how they compare."""
 
+import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from metaport.config import Config
 from metaport.db.engine import open_engine
@@ -15,7 +18,14 @@ from metaport.db.periods import Periods
 from metaport.language import Lang, Say
 from metaport.usage import LedgerReports, price_book
 from metaport.usage_privacy import usage_key
+from metering.budget_document import budget_document
+from metering.contract import load_contract
 from metering.errors import MeteringError
+from metering.forms import FORMS
+from metering.market import Rate, compare, load_market
+from metering.market_document import market_document
+from metering.proposal import load_inputs, propose
+from metering.proposal_document import proposal_book, proposal_document
 from metering.report import DETAILED, RENDERERS
 
 BINARY = frozenset({"xlsx", "pdf"})
@@ -58,6 +68,89 @@ async def print_report(
     config: Config, month: str, form: str, lang: Lang, output: Path | None
 ) -> int:
     """Write the report of a month to `output` or standard output; returns the exit code."""
+
+    async def make(reports: LedgerReports, now: float) -> bytes:
+        report = await reports.month(month, now, details=form in DETAILED)
+        return RENDERERS[form](report, lang)
+
+    return await _answer(config, make, form, lang, output)
+
+
+async def print_budget(config: Config, form: str, lang: Lang, output: Path | None) -> int:
+    """Hold usage against the configured contract; returns the exit code."""
+    path = config.usage.contract
+
+    async def make(reports: LedgerReports, now: float) -> bytes:
+        if path is None:
+            raise CannotAnswer(
+                Say(
+                    "계약 파일이 설정되지 않았습니다 (usage.contract)",
+                    "no contract is configured (usage.contract)",
+                )
+            )
+        statement = await reports.budget(load_contract(path), now)
+        if form == "json":
+            return as_json(statement.as_json())
+        return FORMS[form](budget_document(statement, lang))
+
+    return await _answer(config, make, form, lang, output)
+
+
+async def print_comparison(
+    config: Config,
+    month: str,
+    *,
+    rates: Sequence[Rate],
+    market: Path | None,
+    form: str,
+    lang: Lang,
+    output: Path | None,
+) -> int:
+    """Price a month by what others ask; returns the exit code."""
+
+    async def make(reports: LedgerReports, now: float) -> bytes:
+        rows = load_market(market)
+        report = await reports.month(month, now)
+        quantities: dict[str, int] = {}
+        for line in report.lines:
+            quantities[line.id.meter] = quantities.get(line.id.meter, 0) + line.quantity
+        compared = compare(rows, quantities, rates)
+        return FORMS[form](market_document(report, compared, rates, lang))
+
+    return await _answer(config, make, form, lang, output)
+
+
+def print_proposal(inputs: Path | None, form: str, lang: Lang, output: Path | None) -> int:
+    """Derive unit prices from costs and capacities; returns the exit code."""
+    try:
+        proposal = propose(load_inputs(inputs))
+        if form == "book":
+            body = proposal_book(proposal).encode()
+        else:
+            body = FORMS[form](proposal_document(proposal, lang))
+    except MeteringError as error:
+        print(f"metaport: {error}", file=sys.stderr)
+        return 2
+    return deliver(body, form, lang, output)
+
+
+def as_json(tree: Mapping[str, Any]) -> bytes:
+    """Write plain values as JSON that a person can read."""
+    return (json.dumps(tree, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def example(name: str) -> str:
+    """Return an example file that is shipped with metering."""
+    return resources.files("metering").joinpath(name).read_text(encoding="utf-8")
+
+
+async def _answer(
+    config: Config,
+    make: Callable[[LedgerReports, float], Awaitable[bytes]],
+    form: str,
+    lang: Lang,
+    output: Path | None,
+) -> int:
     now = datetime.now(UTC).timestamp()
     try:
         async with open_ledger(config) as ledger:
@@ -67,14 +160,14 @@ async def print_report(
                 config.usage.zone,
                 periods=Periods(ledger, usage_key(config)),
             )
-            report = await reports.month(month, now, details=form in DETAILED)
-        return deliver(RENDERERS[form](report, lang), form, lang, output)
+            body = await make(reports, now)
     except CannotAnswer as error:
         print(f"metaport: {error.why.to(lang)}", file=sys.stderr)
         return 1
     except (MeteringError, DatabaseError) as error:
         print(f"metaport: {error}", file=sys.stderr)
         return 2
+    return deliver(body, form, lang, output)
 
 
 def deliver(body: bytes, form: str, lang: Lang, output: Path | None) -> int:

@@ -2,7 +2,11 @@
 
 MeteringError
 ├── PeriodError         a month, a date or a zone that cannot be read
-├── PriceBookError      a price book that cannot be trusted: file, line and reason
+├── FileRefused         a file that cannot be trusted: file, line and reason
+│   ├── PriceBookError
+│   ├── ContractError
+│   ├── MarketError
+│   └── ProposalError
 ├── PriceMissing        usage that no price in force covers
 ├── MonthClosed         the month is closed already, or closed where it must not be
 ├── MonthOpen           the month is not closed, or cannot be yet
@@ -32,8 +36,8 @@ class MonthAltered(MeteringError):
     """A closed month is not what was closed: its digest is not that of what is kept."""
 
 
-class PriceBookError(MeteringError):
-    """A price book that cannot be trusted; `line` is None where no single line is to blame."""
+class FileRefused(MeteringError):
+    """A file that cannot be trusted; `line` is None where no single line is to blame."""
 
     def __init__(self, source: str, line: int | None, reason: str) -> None:
         place = source if line is None else f"{source}, line {line}"
@@ -41,6 +45,22 @@ class PriceBookError(MeteringError):
         self.source = source
         self.line = line
         self.reason = reason
+
+
+class PriceBookError(FileRefused):
+    """A price book that cannot be trusted."""
+
+
+class ContractError(FileRefused):
+    """A contract, or a list of costs, that cannot be trusted."""
+
+
+class MarketError(FileRefused):
+    """Prices of others that cannot be trusted."""
+
+
+class ProposalError(FileRefused):
+    """Costs and capacities from which no price can be derived."""
 
 
 class PriceMissing(MeteringError, ValueError):

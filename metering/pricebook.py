@@ -25,6 +25,7 @@ from metering.money import CURRENCIES, EXACT, Currency
 from metering.rating.adjustments import Discount, Fee, Level, Titles, Truncation
 from metering.rating.rounding import Rounding, Scope, Way
 from metering.rating.tiers import Tier, Tiers, per_unit
+from metering.toml_file import read_text
 from metering.units import Unit
 from metering.windows import Period, day_start
 
@@ -124,13 +125,7 @@ def load_price_book(path: Path | None = None) -> PriceBook:
     """
     if path is None:
         return default_price_book()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise PriceBookError(str(path), None, error.strerror or "cannot be read") from error
-    except UnicodeDecodeError as error:
-        raise PriceBookError(str(path), None, "is not UTF-8 text") from error
-    return read_price_book(text, str(path))
+    return read_price_book(read_text(path, PriceBookError), str(path))
 
 
 def read_price_book(text: str, source: str) -> PriceBook:

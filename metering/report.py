@@ -17,15 +17,13 @@ from the first unit of the month all the same: there is no second free allowance
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from metering.document_html import render_html
-from metering.document_pdf import render_pdf
-from metering.document_text import render_text
-from metering.document_xlsx import render_xlsx
 from metering.errors import PriceMissing
 from metering.events import Place
+from metering.forms import FORMS
 from metering.ledger import Ledger
 from metering.money import EXACT
 from metering.pricebook import PriceBook, Version
@@ -50,17 +48,22 @@ async def build_report(
     *,
     details: bool = False,
     corrections: Sequence[Adjustment] = (),
+    within: Period | None = None,
 ) -> Report:
     """Make the statement of a month like 2026-11, as far as the ledger knows it.
 
     A month is complete when it is over and every reader has come to its end; its bytes then
     depend on ledger and price book alone. `details` asks for usage by day, room and app;
-    `corrections` are those of closed months that are booked in this one.
+    `corrections` are those of closed months that are booked in this one; `within` is the part of
+    the month that a contract covers.
 
     Raises PeriodError, PriceMissing, LedgerUnavailable.
     """
     opened = open_zone(zone)
     period = month_period(month, opened)
+    if within is not None:
+        start_s, end_s = max(period.start_s, within.start_s), min(period.end_s, within.end_s)
+        period = Period(start_s, max(start_s, end_s))
     # Asked before the sums: whatever arrives in between makes them newer than they say.
     known_s = await ledger.as_of()
     parts = [
@@ -132,17 +135,18 @@ def render_json(report: Report, _lang: str = "en") -> bytes:
     return (json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n").encode()
 
 
+def _render_document(form: str, report: Report, lang: str) -> bytes:
+    return FORMS[form](document_of(report, lang))
+
+
 # Every form of a statement: a function of the report and of the language, ko or en. Those in
 # DETAILED have room for usage by day and room, and want a report that was built with `details`.
 RENDERERS: Mapping[str, Callable[[Report, str], bytes]] = MappingProxyType(
-    {
-        "text": lambda report, lang: render_text(document_of(report, lang)).encode(),
+    {form: partial(_render_document, form) for form in FORMS}
+    | {
         "json": render_json,
         "csv": lambda report, lang: render_csv(report, lang).encode(),
         "focus": lambda report, _: render_focus(report).encode(),
-        "html": lambda report, lang: render_html(document_of(report, lang)).encode(),
-        "xlsx": lambda report, lang: render_xlsx(document_of(report, lang)),
-        "pdf": lambda report, lang: render_pdf(document_of(report, lang)),
     }
 )
 DETAILED = frozenset({"html", "xlsx", "pdf"})

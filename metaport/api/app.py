@@ -63,6 +63,7 @@ def build_app(services: Services) -> web.Application:
             web.get("/api/v1/media/rooms", media.rooms),
             web.get("/api/v1/media/rooms/{room}", media.room),
             web.get("/api/v1/usage/report", usage.report),
+            web.get("/api/v1/usage/budget", usage.budget),
             web.get("/api/v1/usage/visit", usage.visit),
             web.patch("/{kind:whip|whep}/sessions/{participant}", whip.patch),
             web.delete("/{kind:whip|whep}/sessions/{participant}", whip.delete),

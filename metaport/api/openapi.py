@@ -52,6 +52,8 @@ OPERATIONS = (
               roles=("operator", "admin")),
     Operation("get", "/api/v1/usage/report", "월 사용량·금액 / Usage and amount of a month",
               roles=("operator", "admin"), query=("month", "format", "lang")),
+    Operation("get", "/api/v1/usage/budget", "예산 대비 현황 / Usage held against the contract",
+              roles=("operator", "admin"), query=("format", "lang")),
     Operation("get", "/api/v1/usage/visit", "이번 방문 비용 / Cost of this visit", roles=()),
 )  # fmt: skip
 

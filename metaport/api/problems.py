@@ -57,6 +57,7 @@ TITLES: dict[str, tuple[int, str, str]] = {
     "rate-limited": (429, "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요", "Too many requests"),
     "internal": (500, "서버 내부 오류입니다", "Internal error"),
     "media-unavailable": (503, "음성·영상 서버에 연결할 수 없습니다", "The media server is away"),
+    "no-contract": (404, "계약이 설정되지 않았습니다", "No contract is configured"),
     "usage-unavailable": (503, "지금은 사용량을 조회할 수 없습니다", "Usage cannot be told now"),
     "history-away": (503, "지난 대화를 지금 읽을 수 없습니다", "Older messages cannot be read now"),
     "token-undecided": (

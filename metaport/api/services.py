@@ -14,6 +14,8 @@ from metaport.api.resources import MediaResources, Presence
 from metaport.config import Config
 from metaport.revocation import Revocation
 from metaport.tokens import Claims, Tokens
+from metering.budget_statement import BudgetStatement
+from metering.contract import Contract
 from metering.report import Report
 
 
@@ -77,6 +79,9 @@ class Reports(Protocol):
 
     async def month(self, month: str, now: float, *, details: bool = False) -> Report:
         """Build the report of a month; raises `ValueError` on an impossible month."""
+
+    async def budget(self, contract: Contract, now: float) -> BudgetStatement:
+        """Hold the months of a contract so far against it."""
 
     async def visit(self, user: str, now: float) -> dict[str, Any]:
         """Price what one user caused in the last 24 hours."""

@@ -1,7 +1,6 @@
 import re
 from contextlib import suppress
 from dataclasses import FrozenInstanceError, fields
-from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -174,14 +173,6 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ),
         ('[turn]\nsecret = "short"', "turn.secret: *** must be at least 32 bytes long"),
         ('[usage]\nzone = "Seoul"', "usage.zone: 'Seoul' is not a time zone (e.g. Asia/Seoul)"),
-        (
-            "[usage]\ncontract_amount = 1.5",
-            "usage.contract_amount: 1.5 is not an amount in whole won",
-        ),
-        (
-            "[usage]\ncontract_amount = -1",
-            "usage.contract_amount: -1 is not an amount in whole won",
-        ),
         ("drain_s = -1", "drain_s: -1 is not within 0–3600"),
         ("drain_s = nan", "drain_s: nan is not within 0–3600"),
         ("port = 8080", "port: unknown key; did you mean http.port?"),
@@ -263,20 +254,18 @@ def test_tls_auto_listens_on_all_addresses_unless_told_otherwise() -> None:
 def test_values_arrive_in_the_types_the_tree_names() -> None:
     config = load_config(
         environ={
-            "METAPORT_USAGE_CONTRACT_AMOUNT": "12650000",
+            "METAPORT_USAGE_CONTRACT": "/etc/metaport/contract.toml",
             "METAPORT_HTTP_TRUSTED_PROXIES": "10.0.0.0/8,::1",
             "METAPORT_HTTP_ORIGINS": "https://Space.Example.kr/,*",
             "METAPORT_CHAT_GUESTS": "off",
             "METAPORT_DRAIN_S": "2.5",
-            "METAPORT_USAGE_BUDGET_PERCENT": "50,90",
         }
     )
-    assert config.usage.contract_amount == Decimal(12_650_000)
+    assert config.usage.contract == Path("/etc/metaport/contract.toml")
     assert config.http.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
     assert config.http.origins == ("https://space.example.kr", "*")
     assert config.chat.guests is False
     assert config.drain_s == 2.5
-    assert config.usage.budget_percent == (50, 90)
 
 
 def test_the_tree_is_frozen() -> None:
