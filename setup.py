@@ -31,6 +31,7 @@ def extensions() -> list[Extension]:
     sources = [
         Extension(name, [name.replace(".", "/") + ".pyx"], optional=True)
         for name in (
+            "chatd._frames",
             "sfu._rewrite",
             "sfu._arrivals",
             "sfu._fanout",

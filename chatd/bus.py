@@ -254,9 +254,11 @@ class LocalBus:
         finally:
             # 4. Keep for recovery, also what could not be delivered: the log has it. In a crash
             # before this, a restart takes it from there.
+            now = self._clock.monotonic()
             for publication in publications if stored else ():
                 message = publication.message
-                self._keep(message.room, message.offset, publication.packed, publication.ephemeral)
+                entry = Entry(message.offset, publication.packed)
+                self._keep(message.room, entry, publication.ephemeral, now)
 
     def read(self, room: str, since: Since | None, history: int, answer: Answer) -> None:
         head = self._heads.get(room)
@@ -328,14 +330,17 @@ class LocalBus:
         for draft in drafts:
             head = self._heads[draft.room]
             first = head.keys.get((draft.user, draft.key)) if draft.key and head.keys else None
-            if first is None or now - first.given_at >= self._retention.key_s:
-                publication = _publication(head, draft, at_ms)
-                publications.append(publication)
-                first = _Place(head.offset, publication.message.id, at_ms, now)
-                if draft.key is not None:
-                    _remember_key(head, draft.user, draft.key, first)
-                    self._sweepable[draft.room] = None
-            receipts.append(Receipt(draft, first.offset, first.message_id, first.at_ms))
+            if first is not None and now - first.given_at < self._retention.key_s:
+                receipts.append(Receipt(draft, first.offset, first.message_id, first.at_ms))
+                continue
+            publication = _publication(head, draft, at_ms)
+            publications.append(publication)
+            message_id = publication.message.id
+            receipts.append(Receipt(draft, head.offset, message_id, at_ms))
+            if draft.key is not None:
+                place = _Place(head.offset, message_id, at_ms, now)
+                _remember_key(head, draft.user, draft.key, place)
+                self._sweepable[draft.room] = None
         return publications, receipts
 
     def _take_back(self, publications: Sequence[Publication]) -> None:
@@ -346,18 +351,20 @@ class LocalBus:
             if publication.key is not None and head.keys is not None:
                 head.keys.pop((message.from_, publication.key), None)
 
-    def _keep(self, room: str, offset: int, packed: bytes, ephemeral: bool) -> None:
+    def _keep(self, room: str, entry: Entry, ephemeral: bool, now: float) -> None:
         head = self._heads[room]
         head.ephemeral = ephemeral
         if ephemeral:
             self._sweepable[room] = None
-        if head.history is None:
-            head.history = History(self._retention.room_messages, self._retention.room_bytes)
-        before = head.history.size_bytes
-        head.history.append(Entry(offset, packed))
-        self._history_bytes += head.history.size_bytes - before
-        head.stored_offset = offset
-        head.touched_at = self._clock.monotonic()
+        history = head.history
+        if history is None:
+            history = History(self._retention.room_messages, self._retention.room_bytes)
+            head.history = history
+        before = history.size_bytes
+        history.append(entry)
+        self._history_bytes += history.size_bytes - before
+        head.stored_offset = entry.offset
+        head.touched_at = now
         self._heads.move_to_end(room)
 
     def _shrink(self, now: float) -> None:
@@ -380,7 +387,7 @@ class LocalBus:
         message = Message(
             fact.room, fact.offset, fact.id, fact.user, fact.name, fact.at_ms, fact.body
         )
-        self._keep(fact.room, fact.offset, MSGPACK.encode(message), fact.ephemeral)
+        self._keep(fact.room, Entry(fact.offset, MSGPACK.encode(message)), fact.ephemeral, now)
         if fact.key is not None and age_s < self._retention.key_s:
             place = _Place(fact.offset, fact.id, fact.at_ms, now - age_s)
             _remember_key(head, fact.user, fact.key, place)

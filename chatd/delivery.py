@@ -6,6 +6,7 @@ from typing import Any
 from chatd.bus import Publication
 from chatd.client import Client
 from chatd.counters import Counters
+from chatd.frames import send_all
 from chatd.rooms import Room
 from chatd.websocket import frame
 from chatd.wire import MSGPACK, Codec, Presence
@@ -40,7 +41,8 @@ class Delivery:
         due = self._due
         for codec, audience in room.audiences():
             # Encoded and joined once; every member's outbox holds the same bytes.
-            data = b"".join([_live_frame(codec, publication) for publication in batch])
+            frames = [_live_frame(codec, publication) for publication in batch]
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
             for client, outbox in audience.items():
                 if outbox.append(data):
                     due.append(client)
@@ -59,9 +61,33 @@ class Delivery:
     def flush(self, overflowed: Callable[[Client], None]) -> None:
         """Write every outbox once; name those who have left too much unread."""
         due, self._due = self._due, []
+        direct: list[Client] = []
+        descriptors: list[int] = []
+        chunks: list[bytes] = []
+        excused: list[Client] = []
+        written = 0
         for client in due:
-            self._counters.bytes_out += client.outbox.pending_bytes
-            if client.outbox.flush() and client.open:
+            outbox = client.outbox
+            written += outbox.pending_bytes
+            if outbox.descriptor < 0:
+                if outbox.flush() and client.open:
+                    overflowed(client)
+            elif outbox.pending_bytes:
+                direct.append(client)
+                descriptors.append(outbox.descriptor)
+                chunks.append(outbox.take())
+                if outbox.excused_bytes:
+                    excused.append(client)
+        self._counters.bytes_out += written
+        # One call for all who read; it closes nothing, so no number is another's meanwhile.
+        unsent = send_all(descriptors, chunks)
+        rests = {id(direct[place]) for place, _ in unsent}
+        for client in excused:
+            if id(client) not in rests:
+                client.outbox.excused_bytes = 0
+        for place, sent in unsent:
+            client = direct[place]
+            if client.outbox.write(chunks[place][sent:]) and client.open:
                 overflowed(client)
 
 

@@ -351,9 +351,11 @@ class Hub:
     def ordered(self, publications: Sequence[Publication], receipts: Sequence[Receipt]) -> None:
         """Commit, acknowledge, deliver: steps 1 and 2 of `flush`."""
         facts: list[Fact] = []
+        accepted = 0
         for publication in publications:
             if publication.own:
-                facts.append(self._accepted(publication, self._listeners(publication)))
+                facts.append(self._accepted(publication))
+                accepted += 1
             elif count := self._listeners(publication):
                 message = publication.message
                 size = body_bytes(message.body)
@@ -362,21 +364,19 @@ class Hub:
                 )
         for receipt in receipts:
             if receipt.unkept is not None:
-                facts.append(self._accepted(receipt.unkept, 0, not receipt.repeat))
+                facts.append(
+                    self._accepted(receipt.unkept, written=False, counted=not receipt.repeat)
+                )
         self._owed.commit(facts)
-        self.counters.messages_in += sum(publication.own for publication in publications)
+        self.counters.messages_in += accepted
+        write = self._delivery.write
         for receipt in receipts:
             draft = receipt.draft
-            self._delivery.reply(
-                cast("Client", draft.sender),
-                Sent(
-                    draft.request_id,
-                    draft.room,
-                    receipt.offset,
-                    receipt.message_id,
-                    receipt.at_ms,
-                ),
-            )
+            client = cast("Client", draft.sender)
+            if client.open:
+                at = receipt.at_ms
+                sent = Sent(draft.request_id, draft.room, receipt.offset, receipt.message_id, at)
+                write(client, client.codec.frame(sent))
         self._deliver(publications)
 
     def refused(self, drafts: Sequence[Draft], refusal: FactsRefused) -> None:
@@ -510,10 +510,11 @@ class Hub:
         return room.listeners if room is not None else 0
 
     def _accepted(
-        self, publication: Publication, delivered: int, counted: bool = True
+        self, publication: Publication, *, written: bool = True, counted: bool = True
     ) -> MessageAccepted:
         message = publication.message
         room = self._rooms.get(message.room)
+        delivered = room.listeners if written and room is not None else 0
         return MessageAccepted(
             message.room,
             publication.epoch,

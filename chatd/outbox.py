@@ -27,14 +27,18 @@ class Outbox:
     answers excused below are held.
     """
 
-    __slots__ = ("_chunks", "_excused_bytes", "_max_bytes", "_pipe", "pending_bytes")
+    __slots__ = ("_chunks", "_max_bytes", "_pipe", "descriptor", "excused_bytes", "pending_bytes")
 
     def __init__(self, pipe: Pipe, max_bytes: int) -> None:
         self._pipe = pipe
         self._max_bytes = max_bytes
         self._chunks: list[bytes] = []
-        self._excused_bytes = 0
+        # What may lie unsent besides, until everything is sent.
+        self.excused_bytes = 0
         self.pending_bytes = 0
+        # The pipe's socket while it takes what `take` returns without the pipe: nothing is
+        # queued before it and nothing encrypts it. -1 when everything goes by the pipe.
+        self.descriptor = -1
 
     def append(self, data: bytes) -> bool:
         """Queue `data`; True when it is the first since the last flush, which is then due."""
@@ -49,22 +53,28 @@ class Outbox:
         A recovery of 2 MiB on a slow line would otherwise end in a close and the same recovery
         again. A client with unsent bytes is not read from, so such answers do not pile up.
         """
-        self._excused_bytes += size
+        self.excused_bytes += size
 
     def flush(self) -> bool:
         """Write everything as one piece; True on overflow."""
+        return self.write(self.take()) if self._chunks else False
+
+    def take(self) -> bytes:
+        """Return everything as one piece for the caller to write; there is something."""
         chunks = self._chunks
-        if not chunks:
-            return False
         # One chunk, the usual case in a fan-out, is shared between receivers and not copied.
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self.pending_bytes = 0
+        return data
+
+    def write(self, data: bytes) -> bool:
+        """Write what was taken, or the rest of it; True on overflow."""
         unsent = self._pipe.write(data)
         if not unsent:
-            self._excused_bytes = 0
+            self.excused_bytes = 0
             return False
-        return unsent > self._max_bytes + self._excused_bytes
+        return unsent > self._max_bytes + self.excused_bytes
 
     def close(self, close: Close) -> None:
         """Write what is queued, then close."""

@@ -18,6 +18,7 @@ class Room(Generic[Member]):
     """The members of one room in this process."""
 
     __slots__ = (
+        "_audiences",
         "_joining",
         "_live",
         "_watchers",
@@ -41,6 +42,7 @@ class Room(Generic[Member]):
         # None until somebody shows a value or looks at them.
         self.board: Board[Member] | None = None
         self._live: tuple[dict[Member, Outbox], ...] = tuple({} for _ in CODECS)
+        self._audiences = tuple(zip(CODECS, self._live, strict=True))
         # Members the bus has not answered yet, with what was published meanwhile.
         self._joining: dict[Member, list[Publication]] = {}
         self._watchers: tuple[dict[Member, Outbox], ...] = tuple({} for _ in CODECS)
@@ -53,7 +55,8 @@ class Room(Generic[Member]):
     @property
     def listeners(self) -> int:
         """Connections a live message is written for now."""
-        return sum(map(len, self._live))
+        msgpack, json = self._live  # asked for with each message, and `sum(map(…))` costs 0.3 µs
+        return len(msgpack) + len(json)
 
     def members(self) -> list[Member]:
         """Return the connections that are in, or about to be."""
@@ -106,9 +109,9 @@ class Room(Generic[Member]):
         for live in self._live:
             live.pop(member, None)
 
-    def audiences(self) -> Iterator[tuple[Codec, dict[Member, Outbox]]]:
+    def audiences(self) -> list[tuple[Codec, dict[Member, Outbox]]]:
         """Return the members for live messages, by codec, without empty groups."""
-        return ((codec, self._live[codec.index]) for codec in CODECS if self._live[codec.index])
+        return [each for each in self._audiences if each[1]]
 
     def watchers(self) -> Iterator[tuple[Codec, dict[Member, Outbox]]]:
         """Return those who watch presence, by codec, without empty groups."""

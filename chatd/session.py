@@ -106,28 +106,28 @@ class Session:
 
     __slots__ = (
         "_frames",
-        "_heard_at",
         "_hello_by",
         "_joins",
         "_lapses_at",
         "_ping_at",
-        "_resume_at",
         "_sends",
         "_states",
         "codec",
+        "heard_at",
         "id",
         "identity",
         "limits",
+        "resume_at",
     )
 
     def __init__(self, session_id: str, codec: Codec, limits: Limits, now: float) -> None:
         self.id = session_id
         self.codec = codec
         self.identity: Identity | None = None
-        self._resume_at = 0.0
+        self.resume_at = 0.0
         self.limits = limits
         self._hello_by = now + limits.hello_timeout_s
-        self._heard_at = now
+        self.heard_at = now
         self._ping_at = now + limits.ping_s
         self._lapses_at = float("inf")
         self._frames = TokenBucket(limits.frame_per_s, limits.frame_burst, now)
@@ -137,7 +137,7 @@ class Session:
 
     def heard(self, now: float) -> None:
         """Note that bytes came, whatever they were."""
-        self._heard_at = now
+        self.heard_at = now
 
     def receive_message(
         self, payload: bytes, now: float, utc: float, authenticator: Authenticator
@@ -153,15 +153,14 @@ class Session:
         if self.identity is None:
             return self._greet(payload, now, utc, authenticator)
         frame = self.codec.decode(payload)
+        if type(frame) is Send:
+            self._count_frame(frame, now)
+            self._check_send(frame, now)
+            return frame
         if type(frame) is Hello:
             raise Refused(BAD_REQUEST, "hello was said before")
-        wait_s = self._frames.take(now)
-        if wait_s:
-            self._resume_at = now + wait_s
-            raise too_fast(frame, wait_s, "frame")
-        if type(frame) is Send:
-            self._check_send(frame, now)
-        elif type(frame) is Join:
+        self._count_frame(frame, now)
+        if type(frame) is Join:
             self._check_join(frame, now)
         elif type(frame) is State:
             self._check_state(frame)
@@ -187,13 +186,13 @@ class Session:
 
         An answer to each frame of a flood is work too; not reading costs nothing.
         """
-        return max(0.0, self._resume_at - now) if self._resume_at else 0.0
+        return max(0.0, self.resume_at - now) if self.resume_at else 0.0
 
     def next_deadline(self) -> float:
         """Return the moment by which `handle_timeout` is to be called."""
         if self.identity is None:
             return self._hello_by
-        return min(self._ping_at, self._heard_at + self.limits.dead_s, self._lapses_at)
+        return min(self._ping_at, self.heard_at + self.limits.dead_s, self._lapses_at)
 
     def handle_timeout(self, now: float) -> bool:
         """Say whether a WebSocket ping is due.
@@ -207,12 +206,18 @@ class Session:
             return False
         if now >= self._lapses_at:
             raise Refused(TOKEN_LAPSED)
-        if now >= self._heard_at + self.limits.dead_s:
+        if now >= self.heard_at + self.limits.dead_s:
             raise Refused(SILENT)
         if now < self._ping_at:
             return False
         self._ping_at = now + self.limits.ping_s
         return True
+
+    def _count_frame(self, frame: ClientFrame, now: float) -> None:
+        wait_s = self._frames.take(now)
+        if wait_s:
+            self.resume_at = now + wait_s
+            raise too_fast(frame, wait_s, "frame")
 
     def _greet(self, payload: bytes, now: float, utc: float, authenticator: Authenticator) -> Hello:
         try:
@@ -253,15 +258,20 @@ class Session:
         wait_s = self._sends.take(now)
         if wait_s:
             raise too_fast(frame, wait_s, "send")
+        body = frame.body
+        if not (type(body) is str and body.isascii() and len(body) <= self.limits.body_bytes):
+            self._check_body(frame)
+        if frame.key is not None and not 1 <= len(frame.key) <= self.limits.key_chars:
+            raise Refused(
+                BAD_REQUEST, f"key has 1 to {self.limits.key_chars} characters", id=frame.id
+            )
+
+    def _check_body(self, frame: Send) -> None:
         fault = body_fault(frame.body)
         if fault is not None:
             raise Refused(BAD_BODY, fault, id=frame.id)
         if body_bytes(frame.body) > self.limits.body_bytes:
             raise Refused(BODY_TOO_BIG, id=frame.id)
-        if frame.key is not None and not 1 <= len(frame.key) <= self.limits.key_chars:
-            raise Refused(
-                BAD_REQUEST, f"key has 1 to {self.limits.key_chars} characters", id=frame.id
-            )
 
     def _check_state(self, frame: State) -> None:
         if not _STATE_KIND.fullmatch(frame.kind):

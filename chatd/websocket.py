@@ -17,6 +17,10 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _HANDSHAKE_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
+# Of unmasked frames with at most 125 bytes, by opcode and size.
+_SHORT_HEADS = [[bytes((0x80 | opcode, size)) for size in range(126)] for opcode in range(16)]
+
+
 class Message(NamedTuple):
     """A whole message, or one control frame."""
 
@@ -41,7 +45,7 @@ def frame(payload: bytes, opcode: int) -> bytes:
     """Return one unmasked frame; the same bytes serve every receiver (section 5.1)."""
     size = len(payload)
     if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
+        return _SHORT_HEADS[opcode][size] + payload
     if size < 65536:
         return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
@@ -73,6 +77,11 @@ class FrameReader:
         self._fragments: list[bytes] | None = None
         self._fragments_bytes = 0
         self.fault: Close | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a message has begun, or a fault has been found."""
+        return bool(self._buffer) or self._fragments is not None or self.fault is not None
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes; the caller then drains `next_message` and looks at `fault`."""
@@ -149,7 +158,7 @@ class FrameReader:
         return self._whole(self._opcode, whole)
 
     def _whole(self, opcode: int, payload: bytes) -> Message | None:
-        if opcode == TEXT and not payload.isascii() and not _is_utf8(payload):
+        if opcode == TEXT and not is_utf8(payload):
             self.fault = NOT_UTF8
             return None
         return Message(opcode, payload)
@@ -170,10 +179,13 @@ class FrameReader:
 def _close_conforms(payload: bytes) -> bool:
     code = int.from_bytes(payload[:2], "big")
     sendable = 1000 <= code <= 1014 and code not in {1004, 1005, 1006}
-    return len(payload) > 1 and (sendable or 3000 <= code < 5000) and _is_utf8(payload[2:])
+    return len(payload) > 1 and (sendable or 3000 <= code < 5000) and is_utf8(payload[2:])
 
 
-def _is_utf8(payload: bytes) -> bool:
+def is_utf8(payload: bytes) -> bool:
+    """Tell whether `payload` is text."""
+    if payload.isascii():
+        return True
     try:
         payload.decode()
     except UnicodeDecodeError:

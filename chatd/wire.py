@@ -319,6 +319,10 @@ class Codec:
             raise Refused(BAD_FRAME, "a string is not UTF-8") from None
         except (ValueError, RecursionError) as error:
             return self._decode_misfit(payload, error)
+        if type(typed) is Send:
+            if typed.id <= MAX_ID:
+                return typed
+            raise Refused(BAD_REQUEST, "id is over 2^64 - 1")
         if getattr(typed, "id", None) is not None and typed.id > MAX_ID:  # type: ignore[union-attr,operator]
             raise Refused(BAD_REQUEST, "id is over 2^64 - 1")
         return typed

@@ -3,6 +3,7 @@
 Kinds of record beside the usage of `metaport.usage_log`:
 
     m  chatd.facts.MessageAccepted      an ordered chat message, with its key
+    b  list of MessageAccepted          those of one loop iteration, when there are several
     r  chatd.facts.RoomOpened           a room's epoch and the offset it has reached
 """
 
@@ -29,13 +30,14 @@ from metering.events import Subject
 from metering.message_tally import MessageCount
 from metering.windows import seconds_by_window
 
-MESSAGE, ROOM = b"m", b"r"
+MESSAGE, BATCH, ROOM = b"m", b"b", b"r"
 
 # About 0.6 s of replay; a room's hot history is at most 2 MiB.
 REPLAY_BYTES = 64 << 20
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(MessageAccepted).decode
+_decode_batch = msgspec.msgpack.Decoder(list[MessageAccepted]).decode
 _decode_room = msgspec.msgpack.Decoder(RoomOpened).decode
 
 
@@ -59,13 +61,25 @@ class ChatJournal:
         Raises:
             FactsRefused: the log could not be written; nothing of the batch happened.
         """
-        records = [_chat_record(f) for f in facts if isinstance(f, MessageAccepted | RoomOpened)]
-        messages = [
-            self._count(f)
-            for f in facts
-            if isinstance(f, MessagesDelivered) or (isinstance(f, MessageAccepted) and f.counted)
-        ]
-        counts = [count for fact in facts for count in chat_counts(fact)]
+        accepted: list[MessageAccepted] = []
+        records: list[bytes] = []
+        messages: list[MessageCount] = []
+        counts: list[Count] = []
+        for fact in facts:
+            if type(fact) is MessageAccepted:
+                accepted.append(fact)
+                if fact.counted:
+                    messages.append(self._count(fact))
+            elif type(fact) is MessagesDelivered:
+                messages.append(self._count(fact))
+            elif type(fact) is RoomOpened:
+                # A room is told before what is said in it, and after what was.
+                records += _records(accepted)
+                accepted = []
+                records.append(room_record(fact))
+            else:
+                counts += chat_counts(fact)
+        records += _records(accepted)
         try:
             self._usage.write(records, counts, messages)
         except LogError as error:
@@ -86,15 +100,21 @@ def room_record(fact: RoomOpened) -> bytes:
     return ROOM + _encode(fact)
 
 
-def message_of(record: bytes) -> MessageAccepted | None:
-    """Decode a message; None for records of other kinds."""
-    return _decode_message(record[1:]) if record[:1] == MESSAGE else None
+def messages_of(record: bytes) -> list[MessageAccepted]:
+    """Decode the messages in a record; none in those of other kinds."""
+    match record[:1]:
+        case b"m":
+            return [_decode_message(record[1:])]
+        case b"b":
+            return _decode_batch(record[1:])
+    return []
 
 
-def _chat_record(fact: MessageAccepted | RoomOpened) -> bytes:
-    if isinstance(fact, RoomOpened):
-        return room_record(fact)
-    return MESSAGE + _encode(fact)
+def _records(accepted: list[MessageAccepted]) -> list[bytes]:
+    """Encode messages as one record: head, checksum and each reader's look at it cost 3 µs."""
+    if len(accepted) > 1:
+        return [BATCH + _encode(accepted)]
+    return [MESSAGE + _encode(fact) for fact in accepted]
 
 
 def chat_counts(fact: Fact) -> Iterator[Count]:
@@ -117,11 +137,10 @@ def replay(directory: Path) -> Iterator[MessageAccepted | RoomOpened]:
         LogError: the log is damaged.
     """
     for _, record in read(directory, replay_from(directory)):
-        match record[:1]:
-            case b"m":
-                yield _decode_message(record[1:])
-            case b"r":
-                yield _decode_room(record[1:])
+        if record[:1] == ROOM:
+            yield _decode_room(record[1:])
+        else:
+            yield from messages_of(record)
 
 
 def replay_from(directory: Path) -> int | None:

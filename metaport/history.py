@@ -19,7 +19,7 @@ from pathlib import Path
 from chatd.archive import ArchiveAway, Stretch
 from chatd.facts import MessageAccepted
 from chatd.wire import Since
-from metaport.chat_journal import message_of
+from metaport.chat_journal import messages_of
 from metaport.db.errors import DatabaseError
 from metaport.db.messages import SqlMessages
 from metaport.log import Follower, LogError, LogTrimmed
@@ -27,8 +27,8 @@ from metaport.log import Follower, LogError, LogTrimmed
 logger = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 1.0
-# Read at once: the loop serves chat in between, and 1,000 records hold it for about 10 ms.
-RECORDS_AT_A_TIME = 1_000
+# Read at once: the loop serves chat in between, and a busy hub's records hold 100 messages each.
+RECORDS_AT_A_TIME = 10
 # A transaction: 16 KiB bodies make it 16 MiB.
 MESSAGES_A_TRANSACTION = 1_000
 # A log in which nobody speaks grows too; so little of it is read again after a crash.
@@ -143,7 +143,7 @@ class HistoryWriter:
                 if not facts:
                     raise
                 break  # what stands before it comes first, and the next call meets it again
-            found = filter(None, (message_of(record) for _, record in records))
+            found = (fact for _, record in records for fact in messages_of(record))
             facts += (fact for fact in found if not fact.ephemeral)
             more = len(records) == RECORDS_AT_A_TIME
             await asyncio.sleep(0)  # cancelled: nothing is stored, and the follower is closed

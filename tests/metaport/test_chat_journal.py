@@ -1,5 +1,6 @@
 """Facts into the local log and back."""
 
+import msgspec
 import pytest
 
 from chatd.errors import FactsRefused
@@ -189,4 +190,21 @@ def test_where_redis_orders_it_counts_what_was_sent_and_frames_count_when_writte
     }
     rows = [row for _, record in read(log.directory) for row in (usage_of(record) or (0, []))[1]]
     assert {row.window_start_s for row in rows} == {int(later_s) // 900 * 900}
+    assert [fact.offset for fact in replay(log.directory)] == [1, 2]
+
+
+def test_messages_of_one_commit_are_one_record_and_rooms_stand_before_theirs(log, usage):
+    facts = [
+        RoomOpened("lobby", "e1"), message(1), message(2),
+        RoomOpened("hall", "e2"), message(1, room="hall", epoch="e2"),
+    ]  # fmt: skip
+    ChatJournal(usage).commit(facts)
+    assert [record[:1] for _, record in read(log.directory)] == [b"r", b"b", b"r", b"m", b"u"]
+    assert list(replay(log.directory)) == facts
+
+
+def test_a_log_of_the_previous_version_is_replayed(log):
+    """Until November 2026 every message was a record of its own."""
+    encode = msgspec.msgpack.Encoder().encode
+    log.append([b"m" + encode(message(1)), b"m" + encode(message(2))])
     assert [fact.offset for fact in replay(log.directory)] == [1, 2]
