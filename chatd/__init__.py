@@ -5,7 +5,8 @@ The path of a message:
 1. `server.ChatServer.handle` takes the connection over from aiohttp (`handshake.take_over`); from
    then on `connection.WebSocketConnection.data_received` gets bytes and `websocket.FrameReader`
    makes messages of them. Where a network breaks WebSocket, `stream_server.Streams` takes requests
-   and `stream.StreamConnection` writes events; the rest of the path is the same.
+   and `stream.StreamConnection` writes events; the rest of the path is the same
+   (`stream_relay` hands on what came to another hub).
 2. `session.Session.receive_message` decodes (`wire.Codec.decode`) and judges: hello, rates,
    body, room grant. What it refuses is a row of `errors.REFUSALS`.
    Who may come into a room, `door.Door` says, by the token's `grants` and by what a `room_book`

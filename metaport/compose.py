@@ -24,6 +24,7 @@ from chatd.limits import Limits
 from chatd.room_name import is_room_name
 from chatd.server import ChatServer
 from chatd.session import Identity
+from chatd.stream_relay import StreamRelay
 from metaport import admin, chat_journal, tls
 from metaport.address_gate import BAD_TOKEN_BURST, BAD_TOKEN_PER_S, AddressGate, AddressLimit
 from metaport.api.access import client_address
@@ -238,6 +239,10 @@ class HubProcess:
         self._chat = ChatServer(
             self._hub, origins=config.http.origins, admit=self._admit, greeted=self._greeted
         )
+        # Requests of a stream may come to any hub behind one address.
+        streams = self._chat.streams
+        self._stream_relay = StreamRelay(streams.name, self._backbone.signals, streams.take)
+        streams.elsewhere = self._stream_relay
         # A class of 30 pupils behind one office address enters within a few seconds.
         self._guests = AddressLimit(20, 300)
         # WHIP and WHEP: a wall of screens behind one address, but not thousands of sessions.
@@ -311,6 +316,7 @@ class HubProcess:
             if failed:
                 raise RuntimeError(self._backbone.state)
         finally:
+            self._stream_relay.close()
             await self._backbone.close()
             self._lag.close()
             await self._relay.close()
