@@ -38,8 +38,10 @@ from chatd.exchange import Exchange
 from chatd.facts import Fact, Facts, MessageAccepted, MessagesDelivered, RoomOpened
 from chatd.grants import Grants, Rights
 from chatd.limits import Limits
+from chatd.lookout import Lookout
 from chatd.media import Media
 from chatd.membership import Attendance, Membership
+from chatd.online import LocalOnline, Online
 from chatd.outbox import Outbox, Pipe
 from chatd.owed import OwedFacts
 from chatd.paces import Paces
@@ -54,6 +56,7 @@ from chatd.states import StateBoards
 from chatd.timesheet import Timesheet
 from chatd.websocket import PING, PONG, frame
 from chatd.wire import (
+    AskOnline,
     Codec,
     Hello,
     History,
@@ -103,6 +106,7 @@ class Hub:
         new_session: Callable[[], str] = _random_session,
         book: RoomBook | None = None,
         guest_rooms: Grants = None,
+        online: Online | None = None,
     ) -> None:
         self.limits = limits or Limits()
         # Set when everyone is sent away: who goes first is then no news to who goes next.
@@ -150,6 +154,14 @@ class Hub:
             later=later or _call_later,
         )
         self._exchange = Exchange(media, self._delivery, self._refusals, self.limits.media_pending)
+        self._online = online or LocalOnline()
+        self._lookout = Lookout(
+            self._online,
+            self.limits,
+            self._delivery,
+            later or _call_later,
+            lambda: self.draining,
+        )
         self._flush_deferred = False
         self._handlers: dict[type, Callable[[Client, Any], None]] = {
             Hello: self._welcome,
@@ -161,6 +173,7 @@ class Hub:
             Refresh: self._refresh,
             State: self._state,
             MediaFrame: self._exchange.carry,
+            AskOnline: self._lookout.ask,
         }
         bus.listen(self)
         self._book.listen(self._room_changed)
@@ -222,7 +235,9 @@ class Hub:
         self._judge_hello(client, good=False)
         if self._clients.pop(client.session, None) is not None:
             self.counters.connections -= 1
-            self._people.went(client)
+            self._lookout.forget(client)
+            if self._people.went(client):
+                self._online.went(client.identity.user_id, self.clock.monotonic())
             self._owe(self._timesheet.closed(client.identity.user_id, *self._moment()))
 
     def tick(self) -> None:
@@ -235,6 +250,7 @@ class Hub:
             self._owed.owe(self._timesheet.checkpoint(now, utc_ms, share))
         self._rooms.settle_crowds()
         self._bus.sweep(now)
+        self._online.sweep(now)
         if self._owed:
             self._schedule()
 
@@ -397,7 +413,8 @@ class Hub:
     def _welcome(self, client: Client, hello: Hello) -> None:
         identity = client.identity
         self._clients[client.session] = client
-        self._people.came(client)
+        if self._people.came(client):
+            self._online.came(identity.user_id)
         self._paces.begin(client, self.clock.monotonic())
         self._judge_hello(client, good=True)
         self.counters.connections += 1

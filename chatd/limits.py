@@ -48,6 +48,8 @@ class Limits:
     frame_burst: float = 300.0
     # Rooms one connection may be in.
     rooms: int = 100
+    # Users whose coming and going one connection may watch: a list of friends.
+    watched_users: int = 200
     # Connections of one process: about 5 KiB each, so 100 MB when full.
     connections: int = 20_000
     # What may lie unsent for one connection before it is closed as a slow reader.
@@ -92,6 +94,7 @@ class Limits:
             "key_chars": self.key_chars,
             "rooms": self.rooms,
             "history": self.history,
+            "watched_users": self.watched_users,
             "send_per_s": self.send_per_s,
             "send_burst": self.send_burst,
             "user_send_per_s": self.user_send_per_s,

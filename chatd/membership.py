@@ -177,6 +177,7 @@ class Membership:
                 room.roster.members() if join.presence else None,
                 room.roster.count if join.presence else None,
                 self._states.look(room, client) if join.state else None,
+                room.roster.sample() if join.presence else None,
             )
         )
         if join.state:

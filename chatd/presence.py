@@ -1,10 +1,14 @@
 """Who is in a room, by user: the first connection comes in, the last one goes out."""
 
+from itertools import islice
+
 from chatd.wire import Person, Presence
 
 # A room that grew too big for names gets them back only when it is clearly smaller, so that
 # people coming and going at the bound do not switch it to and fro.
 _NAMES_AGAIN = 0.8
+# Enough faces for a screen.
+_SAMPLE = 20
 
 
 class Roster:
@@ -57,6 +61,13 @@ class Roster:
         if not self._named:
             return None
         return [Person(user, name) for user, (name, _) in self._users.items()]
+
+    def sample(self) -> list[Person] | None:
+        """Return some of a crowd, those who came last; None where everybody can be named."""
+        if self._named:
+            return None
+        latest = islice(reversed(self._users.items()), _SAMPLE)
+        return [Person(user, name) for user, (name, _) in latest]
 
     def settle(self, room: str) -> Presence | None:
         """Return what became of a big room since last told, about once a second."""

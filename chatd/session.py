@@ -38,6 +38,7 @@ from chatd.room_name import is_room_name
 from chatd.wire import (
     MSGPACK,
     WIRE_VERSION,
+    AskOnline,
     ClientFrame,
     Codec,
     Hello,
@@ -166,6 +167,8 @@ class Session:
             self._check_state(frame)
         elif type(frame) is History:
             self._check_history(frame, now)
+        elif type(frame) is AskOnline and (wait_s := self._joins.take(now)):
+            raise too_fast(frame, wait_s, "join")  # as much work as a join
         elif type(frame) is Refresh:
             self._refresh(frame, now, utc, authenticator)
         elif type(frame) is MediaFrame and (fault := body_fault(frame.raw)) is not None:

@@ -98,6 +98,14 @@ class State(_FromClient, frozen=True):
     id: Id | None = None
 
 
+class AskOnline(_FromClient, frozen=True, tag="online"):
+    """Ask who is online; with `watch` also hear of changes, of these users and no others."""
+
+    id: Id
+    users: list[str]
+    watch: bool = False
+
+
 class Refresh(_FromClient, frozen=True):
     """Go on with a new token of the same user."""
 
@@ -114,7 +122,7 @@ class MediaFrame(msgspec.Struct, frozen=True):
     raw: dict[str, Any]
 
 
-_TYPED = Hello | Join | Send | Leave | History | Ping | Refresh | State
+_TYPED = Hello | Join | Send | Leave | History | Ping | Refresh | State | AskOnline
 
 ClientFrame = _TYPED | MediaFrame
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -126,6 +134,7 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "ping": Ping,
     "refresh": Refresh,
     "state": State,
+    "online": AskOnline,
 }
 
 
@@ -182,6 +191,7 @@ class Joined(_FromServer, frozen=True):
     members: list[Person] | None = None
     count: int | None = None
     states: list[UserState] | None = None
+    sample: list[Person] | None = None
 
 
 class Sent(_FromServer, frozen=True):
@@ -237,6 +247,13 @@ class Presence(_FromServer, frozen=True):
     name: str | None = None
     count: int | None = None
     members: list[Person] | None = None
+
+
+class WhoIsOnline(_FromServer, frozen=True, tag="online"):
+    """The answer to `online`, or, without `id`, what has changed: user and whether online."""
+
+    users: dict[str, bool]
+    id: int | None = None
 
 
 class Pong(_FromServer, frozen=True):
