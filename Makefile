@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration
+.PHONY: run test check format lock bench bench-media loss-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -36,6 +36,11 @@ bench-media: .venv/.dev
 REPEATS ?= 5
 bench-text: .venv/.dev
 	$(BIN)/python -m loadtest.race $(SCENARIO) --repeats $(REPEATS) $(if $(PEERS),--peers $(PEERS))
+
+# Chromium to Chromium over a link that loses 2, 5 and 10 %, beside Janus: about 10 minutes.
+loss-media: .venv/.dev
+	$(BIN)/python -m loadtest loss --repeats $(REPEATS) --out loadtest/results
+REPEATS ?= 2
 
 # Not part of `test`, which replays what was found: SECONDS and SEED say how long and which inputs.
 SECONDS ?= 60

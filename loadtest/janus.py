@@ -68,18 +68,27 @@ class Janus:
 
     def publish(self, transport: Transport, lines: list[Line]) -> int:
         """Publish and run ICE and DTLS to the end; returns the feed."""
-        handle = self._attach()
-        sdp = offer(transport.local, lines, setup="active")
-        event = self._exchange(
-            handle,
-            {"request": "joinandconfigure", "ptype": "publisher", "room": ROOM + self._room},
-            {"type": "offer", "sdp": sdp},
-        )
-        transport.connect(read_answer(event["jsep"]["sdp"]))
-        return int(event["plugindata"]["data"]["id"])
+        text, feed = self.negotiate_publishing(offer(transport.local, lines, setup="active"))
+        transport.connect(read_answer(text))
+        return feed
 
     def subscribe(self, transport: Transport, feed: int) -> None:
         """Subscribe to everything of a feed and run ICE and DTLS to the end."""
+        offered, handle = self.offer_of(feed)
+        self.accept(handle, answer(transport.local, offered))
+        transport.connect(read_answer(offered))
+
+    def negotiate_publishing(self, offered: str) -> tuple[str, int]:
+        """Take a publisher's offer; returns (answer, feed)."""
+        event = self._exchange(
+            self._attach(),
+            {"request": "joinandconfigure", "ptype": "publisher", "room": ROOM + self._room},
+            {"type": "offer", "sdp": offered},
+        )
+        return event["jsep"]["sdp"], int(event["plugindata"]["data"]["id"])
+
+    def offer_of(self, feed: int) -> tuple[str, str]:
+        """Subscribe to everything of a feed; returns (offer, handle)."""
         handle = self._attach()
         event = self._exchange(
             handle,
@@ -90,13 +99,11 @@ class Janus:
                 "streams": [{"feed": feed}],
             },
         )
-        sdp = event["jsep"]["sdp"]
-        self._exchange(
-            handle,
-            {"request": "start"},
-            {"type": "answer", "sdp": answer(transport.local, sdp)},
-        )
-        transport.connect(read_answer(sdp))
+        return event["jsep"]["sdp"], handle
+
+    def accept(self, handle: str, answered: str) -> None:
+        """Take a subscriber's answer."""
+        self._exchange(handle, {"request": "start"}, {"type": "answer", "sdp": answered})
 
     def close_room(self) -> None:
         """End everybody's session and what is in it."""

@@ -5,6 +5,8 @@ from math import inf
 # Packets may overtake each other; what is still missing after this is lost. WebRTC senders pace
 # in bursts 5 ms apart, so 10 ms is two bursts.
 REORDER_WAIT_S = 0.010
+# Sound leaves a packet every 20 ms: one that the next has overtaken is late by as much already.
+AUDIO_REORDER_WAIT_S = 0.005
 # The round trip assumed before the first healed loss has measured it.
 FIRST_RTT_S = 0.1
 MIN_RETRY_S = 0.020
@@ -20,9 +22,9 @@ MAX_GAP = 1000
 class _Loss:
     __slots__ = ("asked_at", "due_at", "since", "tries")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, due_at: float) -> None:
         self.since = since
-        self.due_at = since + REORDER_WAIT_S
+        self.due_at = due_at
         self.asked_at = since
         self.tries = 0
 
@@ -31,12 +33,23 @@ class LossDetector:
     """Extends one SSRC's sequence numbers and tells which are missing, when to ask for them.
 
     ``deadline`` is when `due` has something to do, infinity for never. ``rtt_s`` is measured from
-    the losses that were healed by the first request for them.
+    the losses that were healed by the first request for them. What is missing is asked for
+    after ``reorder_wait_s``.
     """
 
-    __slots__ = ("deadline", "first", "given_up", "highest", "missing", "recovered", "rtt_s")
+    __slots__ = (
+        "deadline",
+        "first",
+        "given_up",
+        "highest",
+        "missing",
+        "recovered",
+        "reorder_wait_s",
+        "rtt_s",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, reorder_wait_s: float = REORDER_WAIT_S) -> None:
+        self.reorder_wait_s = reorder_wait_s
         self.first = 0  # extended, like all numbers here
         self.highest = -1  # before the first packet
         self.missing: dict[int, _Loss] = {}
@@ -66,9 +79,10 @@ class LossDetector:
             self.missing.clear()
             self.first += number - self.highest - 1
         else:
+            due_at = now + self.reorder_wait_s
             for lost in range(self.highest + 1, number):
-                self.missing[lost] = _Loss(now)
-            self.deadline = min(self.deadline, now + REORDER_WAIT_S)
+                self.missing[lost] = _Loss(now, due_at)
+            self.deadline = min(self.deadline, due_at)
             while len(self.missing) > MAX_MISSING:
                 del self.missing[next(iter(self.missing))]
                 self.given_up += 1

@@ -37,7 +37,7 @@ OFFERED_EXTENSIONS: dict[str, dict[str, int]] = {
     "video": {MID: 1, ABS_SEND_TIME: 3, VIDEO_ORIENTATION: 4, DEPENDENCY_DESCRIPTOR: 5},
 }
 FEEDBACK: dict[str, tuple[str, ...]] = {
-    "audio": (),
+    "audio": ("nack",),
     "video": ("goog-remb", "ccm fir", "nack", "nack pli"),
 }
 # RFC 5761 section 4: these would be taken for RTCP on a shared port.
@@ -89,7 +89,7 @@ def _acceptable(media: Media) -> list[Codec]:
     usable = [codec for codec in media.codecs if codec.payload_type not in _RTCP_LOOKALIKES]
     if media.kind == "audio":
         return [
-            replace(codec, name="opus", nack=False)
+            _spelt(codec, "opus", media)
             for codec in usable
             if codec.name.lower() == "opus" and codec.clock_rate == 48000
         ]

@@ -168,7 +168,10 @@ class Publisher:
     ) -> None:
         track = source.track
         detector = source.detector
+        recovered = detector.recovered
         number = detector.receive(header[2], now)
+        # Sound is repeated as it was sent, under its own number: Chromium has no RTX for it.
+        repaired = repaired or detector.recovered != recovered
         if number is None:
             track.drop("duplicate")
             return

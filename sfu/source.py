@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sfu import rtcp
-from sfu.nack import LossDetector
+from sfu.nack import AUDIO_REORDER_WAIT_S, REORDER_WAIT_S, LossDetector
 from sfu.reception import Reception
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ class Source:
         self.repairs = repairs  # the SSRC whose packets it repeats; `None` for media
         self.signalled = signalled  # whether a description named it
         self.given_up = 0  # of the detector's, those already counted
-        self.detector = LossDetector()
+        self.detector = LossDetector(
+            AUDIO_REORDER_WAIT_S if track.kind == "audio" else REORDER_WAIT_S
+        )
         self.reception = Reception()
         self.first_at = -1.0  # `now` of its first packet
         self.fraction_lost = 0.0  # as last reported

@@ -162,3 +162,18 @@ def test_who_can_pause_in_silence_is_asked_to(quiet: bool) -> None:
     audio = sdp.parse(text).media[0]
     (codec,) = negotiation.answer(audio, negotiation.acceptable_codecs(audio), "recvonly").codecs
     assert codec.fmtp == "minptime=10;useinbandfec=1" + (";usedtx=1" if quiet else "")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_sound_is_asked_for_again_where_the_peer_offers_it(asked: bool) -> None:
+    text = recorded("chromium_publishes")
+    if asked:
+        text = text.replace("a=rtcp-fb:111 transport-cc", "a=rtcp-fb:111 nack")
+    audio = sdp.parse(text).media[0]
+    answer = negotiation.answer(audio, negotiation.acceptable_codecs(audio), "recvonly")
+    assert answer.feedback == {111: ["nack"] if asked else []}
+    assert [codec.nack for codec in negotiation.acceptable_codecs(audio)] == [asked]
+
+
+def test_receivers_are_offered_to_ask_for_sound_again() -> None:
+    assert negotiation.offer("audio", "0").feedback == {111: ("nack",)}

@@ -237,6 +237,23 @@ def test_a_peer_without_nack_is_not_asked() -> None:
     assert wire.rtcp == []
 
 
+def test_sound_repeated_under_its_own_number_does_not_hide_the_loss() -> None:
+    stage = Stage(audio=True)
+    now = 1.0
+    for sequence in (1, 3):
+        now += 0.02
+        stage.send(sequence, now=now, ssrc=AUDIO, payload_type=111, payload=b"voice")
+    deadline = stage.publisher.next_deadline()
+    assert deadline == pytest.approx(now + 0.005)  # sound is not sent in bursts
+    stage.publisher.handle_timeout(now + 0.006)
+    stage.send(2, now=now + 0.03, ssrc=AUDIO, payload_type=111, payload=b"voice")
+    assert stage.audio is not None
+    assert stage.audio.packets == 3
+    assert stage.publisher.tally.rtx_in == 1
+    source = stage.publisher._sources[AUDIO]
+    assert source.reception.received == 2
+
+
 def test_audio_is_asked_for_too() -> None:
     stage = Stage(audio=True)
     for sequence in (1, 3):

@@ -1,4 +1,5 @@
 import { IceWatch } from "./ice_watch.js";
+import { withAudioRepair } from "./repair.js";
 
 /** @typedef {"microphone" | "camera" | "screen"} Source */
 
@@ -106,7 +107,8 @@ export class Publishing {
   async #negotiate(iceRestart) {
     if (this.peer.signalingState === "closed") return;
     this.stale = true;
-    await this.peer.setLocalDescription(await this.peer.createOffer({ iceRestart }));
+    const { sdp: made = "" } = await this.peer.createOffer({ iceRestart });
+    await this.peer.setLocalDescription({ type: "offer", sdp: withAudioRepair(made) });
     try {
       const { sdp } = /** @type {RTCSessionDescription} */ (this.peer.localDescription);
       const reply = await this.#signal(sdp, this.#sending());

@@ -1,4 +1,5 @@
 import { IceWatch } from "./ice_watch.js";
+import { withAudioRepair } from "./repair.js";
 
 /**
  * The peer connection that carries what others send. The server always offers, so the two sides
@@ -23,7 +24,8 @@ export class Subscribing {
    */
   async answer(sdp) {
     await this.peer.setRemoteDescription({ type: "offer", sdp });
-    await this.peer.setLocalDescription(await this.peer.createAnswer());
+    const { sdp: made = "" } = await this.peer.createAnswer();
+    await this.peer.setLocalDescription({ type: "answer", sdp: withAudioRepair(made) });
     this.watch.negotiated();
     return /** @type {RTCSessionDescription} */ (this.peer.localDescription).sdp;
   }
