@@ -52,6 +52,10 @@ fuzz-text: .venv/.dev
 migration: .venv/.dev
 	@$(BIN)/python -m metaport.db.migrations.begin $(NAME)
 
+.PHONY: fuzz-media
+fuzz-media: .venv/.dev
+	$(BIN)/python -m tests.fuzz.media --seconds $(SECONDS) --seed $(SEED)
+
 # Browsers, players and encoders of other makers meet in one room; ONLY picks meetings by name.
 ONLY ?=
 .PHONY: interop

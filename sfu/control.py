@@ -100,7 +100,7 @@ class Unpacker:
                 break
             try:
                 messages.append(_decode(bytes(self._buffer[_LENGTH.size : end])))
-            except (msgspec.DecodeError, RecursionError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise ControlBroken(str(error)) from None
             del self._buffer[:end]
         return messages

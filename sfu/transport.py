@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 from sfu.aiortc_seam import Certificate, DtlsSrtp, UnprotectError
 from sfu.errors import HostileBytes
 from sfu.fanout import Departures, Route
+from sfu.handshakes import HandshakeLimit
 from sfu.ice import Credentials, IceAgent, IceSession, Path
 from sfu.inlet import FORWARDED, NOT_TAKEN, Inlet
 from sfu.sdp import Candidate, Fingerprint, LocalTransport
@@ -83,6 +84,7 @@ class PeerTransport:
         self._layer = layer
         self._counters = layer.counters
         self._reachable = False
+        self._admitted = False  # the handshake was counted
         self._handshake_until: float | None = None
         self._dtls = self._fresh_dtls()
 
@@ -112,6 +114,7 @@ class PeerTransport:
             self._unkey()
             self._dtls.close()
             self._dtls = self._fresh_dtls()
+            self._admitted = False
             if self._reachable:
                 self._handshake_until = now + HANDSHAKE_S
         self.fingerprints = tuple(fingerprints)
@@ -148,8 +151,13 @@ class PeerTransport:
         except (UnprotectError, HostileBytes) as error:
             self._counters.dropped[error.cause] += 1
 
-    def receive_dtls(self, datagram: bytes) -> None:
-        """Feed the handshake, or a goodbye."""
+    def receive_dtls(self, datagram: bytes, path: Path, now: float) -> None:
+        """Feed the handshake, if its address may begin one, or a goodbye."""
+        if not self._admitted:
+            if not self._layer.handshakes.allow(path.address[0], now):
+                self._counters.dropped["handshake_limit"] += 1
+                return
+            self._admitted = True
         if not self._dtls.receive_dtls(datagram):
             self._counters.dropped["dtls_backlog"] += 1
 
@@ -268,6 +276,7 @@ class Transports:
         self.counters = counters or TransportCounters()
         self.send = send
         self.agent = IceAgent(random)
+        self.handshakes = HandshakeLimit()
         # Peers heard since the caller last looked at their cores' deadlines, and cleared this.
         self.touched: set[PeerTransport] = set()
         self._peers: dict[IceSession, PeerTransport] = {}
@@ -313,7 +322,7 @@ class Transports:
                 if taken == NOT_TAKEN:
                     peer.receive_srtp(datagram, now)
             elif 20 <= first < 64:
-                self._peers[session].receive_dtls(datagram)
+                self._peers[session].receive_dtls(datagram, path, now)
             else:
                 counters.dropped["unknown_protocol"] += 1
         except HostileBytes as error:

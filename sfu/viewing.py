@@ -48,6 +48,7 @@ class Viewing:
         self.bundle_kind = "audio"
         self._random = random
         self._filled: dict[str, _Filled] = {}
+        self._ssrcs = {0}  # 0 means none in a description
 
     def receive_offer(
         self,
@@ -122,8 +123,11 @@ class Viewing:
                     break
 
     def _ssrc(self) -> int:
-        # 0 means none in a description.
-        return int.from_bytes(self._random(4), "big") or 1
+        while True:
+            ssrc = int.from_bytes(self._random(4), "big")
+            if ssrc not in self._ssrcs:
+                self._ssrcs.add(ssrc)
+                return ssrc
 
     def _answer(self, media: Media, description: Description) -> LocalMedia:
         if not negotiation.supported(media, description):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.fuzz.text import TARGETS, Campaign, Target, kept
+from tests.fuzz.campaign import Campaign, Target, kept
+from tests.fuzz.text import TARGETS
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

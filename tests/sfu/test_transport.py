@@ -321,3 +321,55 @@ async def test_another_certificate_is_for_new_peers_only(network: Network) -> No
     shown = other.dtls._ssl.get_peer_certificate(as_cryptography=True)
     assert certificate_digest(shown, "sha-256") == second.local((), "passive").fingerprint.value
     assert second.connected
+
+
+async def test_handshakes_of_one_address_are_limited_and_go_on_later(
+    network: Network, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfu.handshakes.BURST", 2.0)
+    dropped = network.transports.counters.dropped
+    for _ in range(2):
+        network.transports.handshakes.allow("198.51.100.1", clock())
+    transport = network.transports.open(clock())
+    peer = network.peer(1)
+    transport.accept([peer.fingerprint], peer.credentials, clock())
+    handshake = asyncio.create_task(
+        peer.connect(transport.credentials, network.transports.certificate.fingerprint)
+    )
+    while not dropped["handshake_limit"]:  # noqa: ASYNC110 - the other end is aiortc
+        await asyncio.sleep(0)
+    assert not handshake.done()
+    clock.advance(1)
+    await handshake  # its first flight was lost, as far as it knows, and is sent again
+    assert transport.connected
+    await connected(network)  # another address is not concerned
+
+
+async def test_an_address_gets_nothing_but_the_answer_to_its_own_check(network: Network) -> None:
+    """Neither by unauthenticated checks, nor by DTLS or SRTP of others, nor with their password."""
+    transport, peer, _ = await connected(network)
+    stranger = network.peer()
+    stranger.check(transport.credentials, password="a guess that is wrong")
+    stranger.send(b"\x16\xfe\xfd" + bytes(60))
+    stranger.send(peer.dtls._tx_srtp.protect(rtp(3)))
+    transport.send_rtp(rtp(4))
+    transport.send_rtcp(REPORT)
+    assert (stranger.stun, stranger.rtp, stranger.rtcp) == ([], [], [])
+    stranger.check(transport.credentials, nominate=False)
+    transport.send_rtp(rtp(5))
+    assert [message.message_class.name for message in stranger.stun] == ["RESPONSE"]
+    assert (stranger.rtp, stranger.rtcp) == ([], [])
+    assert peer.rtp == [rtp(4), rtp(5)]
+
+
+async def test_a_participant_cannot_send_as_another(network: Network) -> None:
+    """What one encrypted is worth nothing from another's address, and the other way round."""
+    _, ann, heard_of_ann = await connected(network)
+    _, bob, heard_of_bob = await connected(network)
+    bob.send(ann.dtls._tx_srtp.protect(rtp(1)))
+    forged = network.peer()
+    forged.path = ann.path
+    forged.dtls = bob.dtls
+    forged.send_rtp(rtp(2))
+    assert (heard_of_ann.rtp, heard_of_bob.rtp) == ([], [])
+    assert network.transports.counters.dropped["srtp_bad_authentication"] == 2
