@@ -80,7 +80,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-OPERATOR = bearer(TOKENS.mint("op", roles=["operator"], ttl_s=600))
+OPERATOR = bearer(TOKENS.mint("op", roles=["operator"], ttl_s=86_400))
 
 
 async def revoke(hub: aiohttp.ClientSession, **body: Any) -> tuple[int, dict[str, Any]]:
