@@ -72,7 +72,7 @@ export class Account {
    * @returns {Promise<string>}
    */
   async token(fresh = false) {
-    if (fresh || this.#environment.now() > this.#expiresMs - MARGIN_MS) await this.#refresh();
+    if (fresh || this.#environment.elapsed() > this.#expiresMs - MARGIN_MS) await this.#refresh();
     return this.#token;
   }
 
@@ -102,7 +102,7 @@ export class Account {
   #accept(reply) {
     this.#token = reply.token;
     this.#refreshToken = reply.refresh_token ?? "";
-    this.#expiresMs = this.#environment.now() + reply.expires_in * 1000;
+    this.#expiresMs = this.#environment.elapsed() + reply.expires_in * 1000;
     this.user = reply.user;
   }
 

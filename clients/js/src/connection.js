@@ -219,7 +219,7 @@ export class Connection extends Emitter {
   #receive(data) {
     this.#answered = true;
     this.#heard += 1;
-    this.#heardMs = this.#environment.now();
+    this.#heardMs = this.#environment.elapsed();
     /** @type {Frame} */
     const frame = JSON.parse(data);
     if (frame.t === "welcome") this.#welcome(frame);
@@ -235,7 +235,7 @@ export class Connection extends Emitter {
     this.session = frame.session;
     this.limits = frame.limits ?? {};
     this.#pingS = frame.ping_s ?? this.#pingS;
-    this.#openedMs = this.#environment.now();
+    this.#openedMs = this.#environment.elapsed();
     this.#freshToken = false;
     // A token that cannot be renewed is used to its end.
     if (typeof this.#token !== "string") this.#renewal.begin(frame.expires_in);
@@ -279,7 +279,10 @@ export class Connection extends Emitter {
     if (code >= 4100 && code < 4200) {
       return this.#retryIn(error, (delayTold(told, reason) ?? DELAYED_MS) + this.#jitter());
     }
-    if (code >= 4200 && code < 4300) return this.#failed(error, this.#mayRenew(error));
+    if (code >= 4200 && code < 4300) {
+      // It is there and wants another token: no reason to wait, however long it was away.
+      return this.#mayRenew(error) ? this.#retryIn(error, this.#jitter()) : this.#failed(error, false);
+    }
     this.#failed(error, true);
   }
 
@@ -298,7 +301,7 @@ export class Connection extends Emitter {
   /** @param {MetaportError} error @param {boolean} again */
   #failed(error, again) {
     if (!again) return this.#become("closed", error);
-    const lastedMs = this.#environment.now() - this.#openedMs;
+    const lastedMs = this.#environment.elapsed() - this.#openedMs;
     if (this.#openedMs && lastedMs >= STABLE_MS) this.#backoff.reset();
     this.#openedMs = 0;
     this.#retryIn(error, Math.max(this.#backoff.next(), error.retryAfterMs ?? 0));
@@ -338,18 +341,18 @@ export class Connection extends Emitter {
     const dueMs = this.#pingS * 1000;
     this.#environment.clearTimeout(this.#pingTimer);
     this.#pingTimer = this.#environment.setTimeout(() => {
-      if (this.#environment.now() - this.#heardMs >= dueMs) this.#ping(PONG_MS);
+      if (this.#environment.elapsed() - this.#heardMs >= dueMs) this.#ping(PONG_MS);
       else this.#watch();
     }, dueMs);
   }
 
   #ping(timeoutMs) {
-    const askedMs = this.#environment.now();
+    const askedMs = this.#environment.elapsed();
     const heard = this.#heard;
     this.#socket?.send(JSON.stringify({ t: "ping" }));
     this.#environment.clearTimeout(this.#pingTimer);
     this.#pingTimer = this.#environment.setTimeout(() => {
-      const nowMs = this.#environment.now();
+      const nowMs = this.#environment.elapsed();
       if (this.#heard > heard) this.#watch();
       else if (nowMs - askedMs - timeoutMs > FROZEN_MS) this.#ping(timeoutMs);
       else this.#abandon(new MetaportError("timeout", "the server is silent"));

@@ -1,8 +1,11 @@
+import { steadyClock } from "./steady_clock.js";
+
 /**
  * What the SDK takes from the browser, handed in so that tests bring their own.
  *
  * @typedef {object} Environment
- * @property {() => number} now milliseconds since the Unix epoch
+ * @property {() => number} now milliseconds since the Unix epoch, to be shown
+ * @property {() => number} elapsed milliseconds of a clock that is never set, for durations
  * @property {(callback: () => void, delayMs: number) => any} setTimeout
  * @property {(handle: any) => void} clearTimeout
  * @property {() => number} random from 0 up to 1
@@ -31,6 +34,7 @@ export function browserEnvironment(overrides = {}) {
   const browser = /** @type {any} */ (globalThis);
   return {
     now: () => Date.now(),
+    elapsed: steadyClock(overrides.now ?? Date.now, () => browser.performance.now()),
     setTimeout: (callback, delayMs) => browser.setTimeout(callback, delayMs),
     clearTimeout: (handle) => browser.clearTimeout(handle),
     random: Math.random,

@@ -35,8 +35,8 @@ export class Moving {
    * @param {() => boolean} sending whether what we send arrives there
    */
   async arrived(sending) {
-    const untilMs = this.#environment.now() + ARRIVE_MS;
-    while (!this.#over && this.#environment.now() < untilMs && !(sending() && this.#carried())) {
+    const untilMs = this.#environment.elapsed() + ARRIVE_MS;
+    while (!this.#over && this.#environment.elapsed() < untilMs && !(sending() && this.#carried())) {
       await new Promise((resolve) => this.#environment.setTimeout(() => resolve(undefined), LOOK_MS));
     }
   }

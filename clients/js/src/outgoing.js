@@ -103,7 +103,7 @@ export class Outgoing {
   flush() {
     this.#environment.clearTimeout(this.#timer);
     this.#expire();
-    const nowMs = this.#environment.now();
+    const nowMs = this.#environment.elapsed();
     if (!this.#ready()) return this.#wake(this.#entries[0]?.startedMs + RESEND_MS - nowMs);
     for (const entry of this.#entries.filter((each) => !each.inFlight)) {
       const waitMs = Math.max(entry.notBeforeMs - nowMs, 0) || this.#paced(nowMs);
@@ -115,7 +115,7 @@ export class Outgoing {
 
   /** @param {Message} message */
   #enqueue(message) {
-    const startedMs = this.#environment.now();
+    const startedMs = this.#environment.elapsed();
     this.#entries.push({ message, startedMs, notBeforeMs: 0, refusals: 0, inFlight: false });
     // After the caller has the message in hand: a refusal must not come first.
     queueMicrotask(() => this.flush());
@@ -156,12 +156,12 @@ export class Outgoing {
     const again = error.reason === "timeout" || error.retryAfterMs !== undefined;
     entry.refusals += 1;
     if (!again || entry.refusals >= REFUSALS) return this.#fail(entry, error);
-    entry.notBeforeMs = this.#environment.now() + (error.retryAfterMs ?? 0);
+    entry.notBeforeMs = this.#environment.elapsed() + (error.retryAfterMs ?? 0);
     this.flush();
   }
 
   #expire() {
-    const dueMs = this.#environment.now() - RESEND_MS;
+    const dueMs = this.#environment.elapsed() - RESEND_MS;
     const late = this.#entries.filter((each) => !each.inFlight && each.startedMs <= dueMs);
     for (const entry of late) {
       this.#fail(entry, new MetaportError("not_sent_in_time", "no connection for too long"));

@@ -36,11 +36,11 @@ export class Renewal {
   begin(expiresIn) {
     this.stop();
     if (expiresIn === undefined) return;
-    this.#endsMs = this.#environment.now() + expiresIn * 1000;
+    this.#endsMs = this.#environment.elapsed() + expiresIn * 1000;
     // A short life is renewed half way.
     const halfMs = (expiresIn * 1000) / 2;
     const delayMs = Math.max(LEAST_MS, halfMs, expiresIn * 1000 - AHEAD_MS);
-    this.#wait(this.#environment.now() + delayMs);
+    this.#wait(this.#environment.elapsed() + delayMs);
   }
 
   /** The connection is gone: the next one says hello with a token of its own. */
@@ -51,9 +51,9 @@ export class Renewal {
 
   /** @param {number} dueMs */
   #wait(dueMs) {
-    const delayMs = Math.min(DAY_MS, Math.max(0, dueMs - this.#environment.now()));
+    const delayMs = Math.min(DAY_MS, Math.max(0, dueMs - this.#environment.elapsed()));
     this.#timer = this.#environment.setTimeout(() => {
-      if (this.#environment.now() < dueMs) this.#wait(dueMs);
+      if (this.#environment.elapsed() < dueMs) this.#wait(dueMs);
       else this.#renew();
     }, delayMs);
   }
@@ -74,7 +74,7 @@ export class Renewal {
   #failed(error) {
     const refused = error.reason === "token_refused" && error.retryAfterMs === undefined;
     const final = error.permanent || refused || error.reason === "unknown_type";
-    const nextMs = this.#environment.now() + Math.max(AGAIN_MS, error.retryAfterMs ?? 0);
+    const nextMs = this.#environment.elapsed() + Math.max(AGAIN_MS, error.retryAfterMs ?? 0);
     if (!final && nextMs < this.#endsMs) this.#wait(nextMs);
   }
 }

@@ -100,7 +100,7 @@ export class States {
       this.#paceOf = limits;
       this.#pace = new Pace(limits.state_per_s ?? 0, limits.state_burst ?? 1);
     }
-    const nowMs = this.#environment.now();
+    const nowMs = this.#environment.elapsed();
     if (nowMs < this.#notBeforeMs) return this.#wake(this.#notBeforeMs - nowMs);
     for (const kind of this.#due) {
       const waitMs = this.#pace.take(nowMs);

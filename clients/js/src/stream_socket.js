@@ -110,7 +110,7 @@ export class StreamSocket {
 
   /** The server cannot see whether we are here unless we say so. */
   #answerHeartbeat() {
-    const idleMs = this.#environment.now() - this.#postedMs;
+    const idleMs = this.#environment.elapsed() - this.#postedMs;
     if (this.readyState === OPEN && idleMs > ALIVE_MS) this.send('{"t":"ping"}');
   }
 
@@ -138,13 +138,13 @@ export class StreamSocket {
 
   /** @param {string} body @returns {Promise<boolean>} whether the server has it */
   async #deliver(body) {
-    const startedMs = this.#environment.now();
+    const startedMs = this.#environment.elapsed();
     let waitMs = AGAIN_MS;
     while (this.readyState === OPEN) {
       const { status, retryAfterMs } = await this.#post(body);
       if (status === 204) return true;
       const again = status === 0 || status === 429 || status >= 500;
-      if (!again || this.#environment.now() - startedMs > GIVE_UP_MS) return false;
+      if (!again || this.#environment.elapsed() - startedMs > GIVE_UP_MS) return false;
       await this.#sleep(Math.max(retryAfterMs, waitMs) * (0.5 + this.#environment.random()));
       waitMs = Math.min(AGAIN_LONGEST_MS, waitMs * 2);
     }
@@ -155,7 +155,7 @@ export class StreamSocket {
   async #post(body) {
     const aborter = new AbortController();
     const timer = this.#environment.setTimeout(() => aborter.abort(), POST_MS);
-    this.#postedMs = this.#environment.now();
+    this.#postedMs = this.#environment.elapsed();
     try {
       // Text and nothing else: a request that needs no preflight from pages of another origin.
       const response = await this.#environment.fetch(

@@ -281,3 +281,71 @@ test("close is final until connect", async () => {
   await settle();
   assert.equal(FakeSocket.all.length, 2);
 });
+
+for (const [name, jumpMs] of [["back", -3_600_000], ["forward", 3_600_000]]) {
+  test(`a clock that is set ${name} hides no silence and ends no connection`, async () => {
+    const { clock, connection } = await connected();
+    clock.offMs = jumpMs;
+    await clock.advance(25_000);
+    assert.equal(FakeSocket.last.of("ping").length, 1);
+    FakeSocket.last.say({ t: "pong" });
+    await clock.advance(30_000);
+    assert.equal(connection.state, "connected");
+    await clock.advance(5_000);
+    assert.equal(connection.state, "waiting");
+  });
+
+  test(`a clock that is set ${name} does not let a token run out`, async () => {
+    const { clock } = await connectedFor(3_600);
+    clock.offMs = jumpMs;
+    await clock.advance(3_511_000);
+    assert.equal(FakeSocket.last.of("refresh").length, 1);
+  });
+}
+
+test("a token that ran out in an outage is renewed before it is shown", async () => {
+  const asked = [];
+  const { clock, connection } = await connectedFor(600, async (fresh, n) => asked.push(fresh) && `token-${n}`);
+  FakeSocket.last.end(1006);
+  // The server is away for 20 minutes.
+  for (let second = 0; second < 1_200; second += 1) {
+    if (FakeSocket.last.readyState === 0) FakeSocket.last.end(1006);
+    await clock.advance(1_000);
+  }
+  const attempts = FakeSocket.all.length;
+  assert.ok(attempts > 100 && attempts < 250, `${attempts} attempts in 20 minutes`);
+  while (FakeSocket.last.readyState !== 0) await clock.advance(100);
+  FakeSocket.last.accept();
+  FakeSocket.last.say({ t: "error", code: 154, reason: "token_expired", message: "" });
+  FakeSocket.last.end(4203);
+  await clock.advance(1_000);
+  FakeSocket.last.accept();
+  assert.equal(asked.at(-1), true);
+  FakeSocket.last.say(welcome());
+  assert.equal(connection.state, "connected");
+});
+
+test("who is signed out everywhere asks for one new token and then stays away", async () => {
+  const asked = [];
+  const { clock, connection } = await connectedFor(3_600, async (fresh) => {
+    asked.push(fresh);
+    if (fresh) throw new MetaportError("sign_in_failed", "", { permanent: true });
+    return "token";
+  });
+  FakeSocket.last.say({ t: "error", code: 158, reason: "token_revoked", message: "" });
+  FakeSocket.last.end(4205);
+  await clock.advance(600_000);
+  assert.equal(connection.state, "closed");
+  assert.deepEqual(asked, [false, true]);
+});
+
+test("a token whose key is not known yet is shown again after the delay", async () => {
+  const { clock, connection } = start();
+  connection.connect();
+  await settle();
+  FakeSocket.last.accept();
+  FakeSocket.last.say({ t: "error", code: 159, reason: "token_undecided", message: "", retry_after_ms: 3_000 });
+  FakeSocket.last.end(4102);
+  await clock.advance(3_250);
+  assert.equal(FakeSocket.all.length, 2);
+});

@@ -10,7 +10,11 @@ export class FakeClock {
   #timers = new Map();
   #next = 1;
 
-  now = () => this.nowMs;
+  /** How far the wall clock is off; setting a clock changes this and nothing else. */
+  offMs = 0;
+
+  now = () => this.nowMs + this.offMs;
+  elapsed = () => this.nowMs;
   setTimeout = (callback, delayMs) => {
     this.#timers.set(this.#next, { callback, dueMs: this.nowMs + Math.max(0, delayMs) });
     return this.#next++;
@@ -99,6 +103,7 @@ export function fakeEnvironment(overrides = {}) {
   let keys = 0;
   const environment = {
     now: clock.now,
+    elapsed: clock.elapsed,
     setTimeout: clock.setTimeout,
     clearTimeout: clock.clearTimeout,
     random: () => 0.5,

@@ -29,6 +29,8 @@ export default {
     bad_token: "Your sign-in is not valid. Please enter again.",
     token_expired: "Your sign-in has expired. Please enter again.",
     token_lapsed: "Your sign-in ran out. Reconnecting.",
+    token_revoked: "You were signed out. Please enter again.",
+    token_undecided: "Checking your sign-in. Reconnecting soon.",
     silent: "The connection was closed because nothing was heard.",
     unsupported_version: "This page is out of date. Please reload it.",
     // messages

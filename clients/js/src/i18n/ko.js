@@ -29,6 +29,8 @@ export default {
     bad_token: "로그인 정보가 올바르지 않습니다. 다시 입장해 주세요.",
     token_expired: "로그인 시간이 지났습니다. 다시 입장해 주세요.",
     token_lapsed: "로그인 시간이 지나 다시 연결합니다.",
+    token_revoked: "로그인이 취소되었습니다. 다시 입장해 주세요.",
+    token_undecided: "로그인을 확인하는 중입니다. 곧 다시 연결합니다.",
     silent: "응답이 없어 연결이 끊겼습니다.",
     unsupported_version: "화면이 오래되었습니다. 새로 고쳐 주세요.",
     // messages
