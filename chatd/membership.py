@@ -108,17 +108,21 @@ class Membership:
         self._check_seat(client, settings)
         room = self._rooms.open(join.room)
         room.ephemeral = not settings.persistent
-        room.prepare(client)
+        held = room.prepare(client)
         client.joining[join.room] = room
         history = min(join.history, self._limits.history)
-        self._bus.read(
-            join.room, join.since, history, lambda page: self._admit(client, join, room, page)
-        )
+
+        def answer(page: Page | Refused) -> None:
+            # Who left meanwhile may have begun another join, which has its own answer to come.
+            if client.joining.get(join.room) is room and room.holds(client, held):
+                self._admit(client, join, room, page)
+            else:
+                self._refuse(client, join, Refused(NOT_JOINED, "left meanwhile"))
+
+        self._bus.read(join.room, join.since, history, answer)
 
     def _admit(self, client: Client, join: Join, room: Room[Client], page: Page | Refused) -> None:
-        if client.joining.pop(join.room, None) is not room:
-            self._refuse(client, join, Refused(NOT_JOINED, "left meanwhile"))
-            return
+        del client.joining[join.room]
         if isinstance(page, Refused):
             self._turn_away(client, join, room, page)
             return

@@ -74,11 +74,17 @@ class Room(Generic[Member]):
         """Say whether `member` waits for the bus."""
         return member in self._joining
 
-    def prepare(self, member: Member) -> None:
-        """Hold what is published for `member` until `admit`."""
+    def prepare(self, member: Member) -> list[Publication]:
+        """Hold what is published for `member` until `admit`; return where it is held."""
         for live in self._live:
             live.pop(member, None)
-        self._joining[member] = []
+        held: list[Publication] = []
+        self._joining[member] = held
+        return held
+
+    def holds(self, member: Member, held: list[Publication]) -> bool:
+        """Say whether it is still this that `member` waits with, and not with a later join."""
+        return self._joining.get(member) is held
 
     def hold(self, publications: Sequence[Publication]) -> None:
         """Keep `publications` for those who are joining."""

@@ -276,3 +276,28 @@ def test_a_room_that_is_made_persistent_keeps_what_is_said_from_then_on(house, b
     book.put(RoomSettings("fair"))
     ann.ask(t="send", room="fair", body="y")
     assert [fact.ephemeral for fact in house.kept(MessageAccepted)] == [True, False]
+
+
+def test_who_leaves_and_joins_again_before_the_bus_answers_misses_nothing(build, clock):
+    """The answer to the first join was taken for the second's: what came between was lost."""
+
+    class StaleBus(SlowBus):
+        def read(self, room, since, history, answer):
+            LocalBus.read(
+                self, room, since, history, lambda page: self.waiting.append(lambda: answer(page))
+            )
+
+    bus = StaleBus(clock=clock)
+    house = build(bus=bus, clock=clock)
+    speaker, late = house.visitor("speaker"), house.visitor("late")
+    speaker.say(t="join", id=1, room="r")
+    bus.answer()
+    late.say(t="join", id=1, room="r")
+    late.say(t="leave", id=2, room="r")
+    speaker.say(t="send", id=2, room="r", body="between")
+    house.settle()
+    late.say(t="join", id=3, room="r", history=1)
+    bus.answer()
+    told = late.hear()
+    assert [(f["t"], f["id"]) for f in told] == [("left", 2), ("error", 1), ("joined", 3)]
+    assert (told[2]["offset"], told[2]["messages"][0]["body"]) == (1, "between")
