@@ -74,8 +74,10 @@ export class Media extends Emitter {
   #networkChanged = false;
   /** Present while changing to another media server. @type {Moving | null} */
   #moving = null;
-  /** Whether a place there was asked for, and there is none yet. */
+  /** Whether a move was begun, and there is no place on the other server yet. */
   #leaving = false;
+  /** Whether a place there is asked for: what is said meanwhile would reach that server. */
+  #holding = false;
   /** @type {{auto: boolean, tracks?: string[]} | null} */
   #subscription = null;
 
@@ -171,7 +173,7 @@ export class Media extends Emitter {
    */
   async subscribe(subscription) {
     this.#subscription = subscription;
-    if (this.state === "joined") await this.#ask("media.subscribe", subscription);
+    if (this.state === "joined" && !this.#holding) await this.#ask("media.subscribe", subscription);
   }
 
   /**
@@ -191,6 +193,7 @@ export class Media extends Emitter {
   suspend() {
     if (!this.#wanted) return;
     if (this.#moving) this.#arrive(this.#moving);
+    if (this.#holding) this.#keepSilent(false);
     this.#attempt += 1;
     for (const transport of this.#transports()) transport.watch.pause();
     if (this.state === "joined") this.#become("recovering");
@@ -233,6 +236,7 @@ export class Media extends Emitter {
 
   #handle(frame) {
     if (frame.t === "media.offer") {
+      if (frame.n === 1 && this.#subscribing?.used) this.#receiveAnew();
       const subscribing = this.#subscribing;
       this.#answering = this.#answering.then(() => this.#answer(frame, subscribing));
     } else if (frame.t === "media.participant") {
@@ -336,12 +340,23 @@ export class Media extends Emitter {
       failed: (error) => this.#unsettled(error),
       giveUp,
     });
-    this.#subscribing = new Subscribing({
-      environment,
+    this.#subscribing = this.#receiving(iceServers);
+  }
+
+  #receiving(iceServers) {
+    return new Subscribing({
+      environment: this.#environment,
       iceServers,
       restart: () => this.#ask("media.restart").catch((error) => this.#unsettled(error)),
-      giveUp,
+      giveUp: () => this.#giveUp(),
     });
+  }
+
+  /** The server has ended the connection that receives, and offers another one. */
+  #receiveAnew() {
+    const former = /** @type {Subscribing} */ (this.#subscribing);
+    former.close();
+    this.#subscribing = this.#receiving(former.iceServers);
   }
 
   async #answer({ n, sdp, tracks }, subscribing) {
@@ -350,7 +365,8 @@ export class Media extends Emitter {
       const answer = await subscribing.answer(sdp);
       if (subscribing !== this.#subscribing) return;
       this.#bind(subscribing, tracks);
-      await this.#ask("media.answer", { n, sdp: answer });
+      // One that is not answered is made again.
+      if (!this.#holding) await this.#ask("media.answer", { n, sdp: answer });
     } catch (error) {
       if (subscribing === this.#subscribing) this.#unsettled(error);
     }
@@ -389,7 +405,7 @@ export class Media extends Emitter {
   /** @param {LocalTrack} local */
   async #tellMuted({ source, muted }) {
     const track = this.#publishing?.id(source);
-    if (!track || this.state !== "joined") return;
+    if (!track || this.state !== "joined" || this.#holding) return;
     await this.#ask("media.mute", { track, muted }).catch((error) => this.#unsettled(error));
   }
 
@@ -476,6 +492,7 @@ export class Media extends Emitter {
     this.#leaving = true;
     const reply = await this.#askElsewhere(attempt);
     this.#leaving = false;
+    this.#holding = false;
     if (!reply || attempt !== this.#attempt) return;
     const [environment, shown, transports] = [this.#environment, this.participants, this.#transports()];
     const moving = new Moving({ environment, shown, transports });
@@ -492,14 +509,27 @@ export class Media extends Emitter {
   async #askElsewhere(attempt) {
     this.#backoff.reset();
     while (attempt === this.#attempt) {
+      this.#keepSilent(true);
       try {
         return await this.#ask("media.join");
       } catch (error) {
+        if (attempt !== this.#attempt) return null;
+        this.#keepSilent(false);
+        await this.#catchUp(true, []).catch((cause) => this.#unsettled(cause));
         if (!PASSING.has(/** @type {any} */ (error).reason)) return null;
         await this.#pause(this.#backoff.next());
       }
     }
     return null;
+  }
+
+  /** Say nothing for a while of what is sent and received, and catch up later. */
+  #keepSilent(silent) {
+    this.#holding = silent;
+    for (const transport of this.#transports()) {
+      if (silent) transport.retire();
+      else transport.revive();
+    }
   }
 
   /** Whether what we publish, if anything, has a way to the server. */

@@ -11,15 +11,13 @@ const LOOK_MS = 50;
 export class Moving {
   /**
    * @param {{environment: import("./environment.js").Environment, shown: Participants,
-   *   transports: {watch: import("./ice_watch.js").IceWatch, close: () => void}[]}} options
-   *   `shown`: who is there and what they send by the old server, `transports`: what carries it
+   *   transports: {close: () => void}[]}} options `shown`: who is there and what they send by the
+   *   old server, `transports`: what carries it
    */
   constructor({ environment, shown, transports }) {
     this.#environment = environment;
     this.#shown = shown;
     this.#transports = transports;
-    // The old server is about to go: its connections are not worth a restart.
-    for (const { watch } of transports) watch.stop();
   }
 
   #environment;

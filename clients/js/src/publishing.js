@@ -40,6 +40,7 @@ export class Publishing {
   #ids = new Map();
   /** Negotiations follow one another. */
   #last = Promise.resolve();
+  #retired = false;
   /** Whether the server does not know the present state: a negotiation failed half way. */
   stale = false;
 
@@ -107,8 +108,13 @@ export class Publishing {
   async #negotiate(iceRestart) {
     if (this.peer.signalingState === "closed") return;
     this.stale = true;
+    if (this.#retired) return;
     const { sdp: made = "" } = await this.peer.createOffer({ iceRestart });
     await this.peer.setLocalDescription({ type: "offer", sdp: withAudioRepair(made) });
+    if (this.#retired) {
+      await this.peer.setLocalDescription({ type: "rollback" });
+      return;
+    }
     try {
       const { sdp } = /** @type {RTCSessionDescription} */ (this.peer.localDescription);
       const reply = await this.#signal(sdp, this.#sending());
@@ -131,12 +137,26 @@ export class Publishing {
       .map(([source, { mid }]) => ({ mid: /** @type {string} */ (mid), source }));
   }
 
+  /** What was stopped while the answer was under way has no track any more. */
   #remember(tracks) {
     const byMid = new Map(tracks.map(({ mid, track }) => [mid, track]));
-    for (const [source, { mid }] of this.#transceivers) {
+    this.#ids.clear();
+    for (const [source, { mid, direction }] of this.#transceivers) {
       const id = byMid.get(mid);
-      if (id) this.#ids.set(source, id);
+      if (id && direction === "sendonly") this.#ids.set(source, id);
     }
+  }
+
+  /** Go on sending, and say nothing: what is said now would be for another server. */
+  retire() {
+    this.#retired = true;
+    this.watch.pause();
+  }
+
+  /** Say again what is sent: there is no other server. */
+  revive() {
+    this.#retired = false;
+    this.watch.resume();
   }
 
   close() {

@@ -14,6 +14,9 @@ export class Subscribing {
     const PeerConnection = /** @type {typeof RTCPeerConnection} */ (environment.RTCPeerConnection);
     this.peer = new PeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.watch = new IceWatch(this.peer, { environment, restart, giveUp });
+    this.iceServers = iceServers;
+    /** Whether an offer was taken: its m-lines stay for good. */
+    this.used = false;
   }
 
   /**
@@ -23,6 +26,7 @@ export class Subscribing {
    * @returns {Promise<string>}
    */
   async answer(sdp) {
+    this.used = true;
     await this.peer.setRemoteDescription({ type: "offer", sdp });
     const { sdp: made = "" } = await this.peer.createAnswer();
     await this.peer.setLocalDescription({ type: "answer", sdp: withAudioRepair(made) });
@@ -39,6 +43,16 @@ export class Subscribing {
   track(mid) {
     const transceiver = this.peer.getTransceivers().find((each) => each.mid === mid);
     return transceiver?.receiver.track ?? null;
+  }
+
+  /** Go on receiving, and say nothing: what is said now would be for another server. */
+  retire() {
+    this.watch.pause();
+  }
+
+  /** There is no other server. */
+  revive() {
+    this.watch.resume();
   }
 
   close() {

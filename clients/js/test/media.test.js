@@ -37,6 +37,19 @@ test("answers offers in order and ties tracks to people", async () => {
   assert.equal(person.track("camera").stream.tracks[0], person.track("camera").mediaTrack);
 });
 
+test("an offer of a new connection is taken by a new connection", async () => {
+  const { media, sfu } = await enter();
+  sfu.offer(1, theirs("0", "microphone", "audio"), theirs("1", "camera"));
+  sfu.offer(2, theirs("1", "camera"));
+  await settle();
+  sfu.offer(1, theirs("0", "camera"));
+  await settle();
+  assert.equal(sfu.answered.n, 1);
+  assert.deepEqual(FakePeer.all.map(({ connectionState }) => connectionState), ["new", "closed", "new"]);
+  const camera = media.participants.people.get("p9").track("camera");
+  assert.equal(camera.mediaTrack, FakePeer.all[2].transceivers[0].receiver.track);
+});
+
 test("a track no longer offered can no longer be shown", async () => {
   const { media, sfu } = await enter();
   sfu.offer(1, theirs("0", "camera"));
