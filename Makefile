@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-media loss-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration
+.PHONY: run test check format lock bench bench-media loss-media differ-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -45,6 +45,10 @@ REPEATS ?= 2
 # Not part of `test`, which replays what was found: SECONDS and SEED say how long and which inputs.
 SECONDS ?= 60
 SEED ?= 1
+# The compiled packet path against its specification, a million random packets each.
+differ-media: .venv/.dev
+	$(BIN)/python -m tests.fuzz.twins --seed $(SEED)
+
 fuzz-text: .venv/.dev
 	$(BIN)/python -m tests.fuzz.text --seconds $(SECONDS) --seed $(SEED)
 

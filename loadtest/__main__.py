@@ -75,11 +75,13 @@ LOSS_NOTES = (
 
 async def measure_forwarding(repeats: int, out: Path) -> None:
     """Measure the packet path, beside Janus where it is installed; needs the compiled clients."""
-    from loadtest import forwarding  # noqa: PLC0415 - the other topics do without a C compiler
+    # The other topics do without a C compiler.
+    from loadtest import forwarding, forwarding_report  # noqa: PLC0415
 
     figures, measured_on = Figures(), machine()
     await forwarding.measure(repeats, figures)
     _write("forwarding", figures, FORWARDING_NOTES, measured_on, out)
+    forwarding_report.write(figures.all(), out)
 
 
 async def measure_loss(repeats: int, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from math import log10
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,26 @@ def write(bars: Bars, path: Path) -> None:
     chart.x_labels = list(bars.groups)
     for name, spreads in bars.series.items():
         chart.add(name, [_bar(spread) for spread in spreads])
+    path.write_text(chart.render(is_unicode=True), encoding="utf-8")
+
+
+def write_line(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], path: Path) -> None:
+    """Write (x, y) points joined by lines, both axes logarithmic; it loads nothing either."""
+    chart = pygal.XY(
+        title=title,
+        style=LightSolarizedStyle,
+        value_formatter=rounded,
+        x_value_formatter=lambda power: rounded(10**power),
+        legend_at_bottom=True,
+        logarithmic=True,
+        width=900,
+        height=420,
+        disable_xml_declaration=True,
+        js=(),
+    )
+    for name, points in lines.items():
+        # pygal draws only the other axis to a logarithmic scale: powers of ten stand for x.
+        chart.add(name, [(log10(x), y) for x, y in points])
     path.write_text(chart.render(is_unicode=True), encoding="utf-8")
 
 

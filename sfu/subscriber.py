@@ -14,6 +14,9 @@ from sfu.track import Track
 REPORT_INTERVAL_S = 1.0
 # Lips are in step only after the first report, and it can follow the publisher's own only.
 FIRST_REPORT_INTERVAL_S = 0.2
+# Reports of many receivers leave at the same tenths of a second: waking up for one costs more
+# than the report.
+REPORT_GRID_S = 0.1
 MAX_REPORTED = 16  # a sender report and a CNAME are about 60 bytes: these fit one datagram
 
 
@@ -143,7 +146,8 @@ class Subscriber:
         """Send the sender reports that are due. Then ask `next_deadline`."""
         if self._report_at is None or now < self._report_at:
             return
-        self._report_at = now + REPORT_INTERVAL_S
+        next_at = round((now + REPORT_INTERVAL_S) / REPORT_GRID_S) * REPORT_GRID_S
+        self._report_at = next_at
         reports: list[bytes] = []
         names: list[tuple[int, str]] = []
         for subscription in self._by_ssrc.values():
@@ -153,7 +157,7 @@ class Subscriber:
                 if report is not None:
                     reports.append(report)
                     names.append((subscription.ssrc, subscription.track.participant))
-                    due_at = now + REPORT_INTERVAL_S
+                    due_at = next_at
                 else:
                     due_at = now + FIRST_REPORT_INTERVAL_S
                 subscription.report_at = due_at
