@@ -20,6 +20,7 @@ from chatd.client import Client
 from chatd.counters import Counters
 from chatd.delivery import Delivery
 from chatd.door import Door, check_seat
+from chatd.elsewhere import Elsewhere
 from chatd.errors import (
     BUS_AWAY,
     FORBIDDEN,
@@ -41,6 +42,7 @@ from chatd.limits import Limits
 from chatd.lookout import Lookout
 from chatd.media import Media
 from chatd.membership import Attendance, Membership
+from chatd.neighbours import Neighbours
 from chatd.online import LocalOnline, Online
 from chatd.outbox import Outbox, Pipe
 from chatd.owed import OwedFacts
@@ -107,6 +109,7 @@ class Hub:
         book: RoomBook | None = None,
         guest_rooms: Grants = None,
         online: Online | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         self.limits = limits or Limits()
         # Set when everyone is sent away: who goes first is then no news to who goes next.
@@ -128,9 +131,15 @@ class Hub:
         self._owed = OwedFacts(facts, clock, self.counters)
         self._delivery = Delivery(self.counters, self._schedule)
         self._rooms: Rooms[Client] = Rooms(
-            bus, self.counters, self.limits.presence_members, self._announce
+            bus, self.counters, self.limits.presence_members, self._announce, neighbours
         )
-        self._states = StateBoards(self.limits, self.counters, self._delivery, later or _call_later)
+        self._states = StateBoards(
+            self.limits, self.counters, self._delivery, later or _call_later, neighbours
+        )
+        # None where there is no other process.
+        self._neighbours = neighbours
+        if neighbours is not None:
+            neighbours.begin(Elsewhere(self._rooms, self._states), lambda: self.draining)
         self._refusals = Refusals(self.counters, self._delivery, self.close)
         self._retelling = Retelling(
             self._pager,
@@ -251,6 +260,8 @@ class Hub:
         self._rooms.settle_crowds()
         self._bus.sweep(now)
         self._online.sweep(now)
+        if self._neighbours is not None:
+            self._neighbours.sweep()
         if self._owed:
             self._schedule()
 

@@ -112,14 +112,23 @@ class Membership:
         client.joining[join.room] = room
         history = min(join.history, self._limits.history)
 
-        def answer(page: Page | Refused) -> None:
+        def holds() -> bool:
             # Who left meanwhile may have begun another join, which has its own answer to come.
-            if client.joining.get(join.room) is room and room.holds(client, held):
+            return client.joining.get(join.room) is room and room.holds(client, held)
+
+        def answer(page: Page | Refused) -> None:
+            if holds():
                 self._admit(client, join, room, page)
             else:
                 self._refuse(client, join, Refused(NOT_JOINED, "left meanwhile"))
 
-        self._bus.read(join.room, join.since, history, answer)
+        def read() -> None:
+            if holds():
+                self._bus.read(join.room, join.since, history, answer)
+            else:
+                self._refuse(client, join, Refused(NOT_JOINED, "left meanwhile"))
+
+        self._rooms.known(join.room, read)
 
     def _admit(self, client: Client, join: Join, room: Room[Client], page: Page | Refused) -> None:
         del client.joining[join.room]

@@ -115,6 +115,7 @@ class RedisBus:
         # Names this process's lanes and publications; never used again.
         self._process = _fresh()
         self._origin = self._process.encode()
+        self.process = self._process
         self._broke = broke
         self._subscriptions = Subscriptions(
             self._link,

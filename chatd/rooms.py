@@ -7,6 +7,7 @@ from chatd.board import Board
 from chatd.bus import Bus, Publication
 from chatd.counters import Counters
 from chatd.limits import TokenBucket
+from chatd.neighbours import Neighbours
 from chatd.outbox import Outbox
 from chatd.presence import Roster
 from chatd.wire import CODECS, Codec, Presence
@@ -138,7 +139,10 @@ class Rooms(Generic[Member]):
         counters: Counters,
         max_named: int,
         announce: Callable[[Room[Member], Presence], None],
+        neighbours: Neighbours | None = None,
     ) -> None:
+        # None where there is no other process.
+        self._neighbours = neighbours
         self._bus = bus
         self._counters = counters
         self._max_named = max_named
@@ -161,7 +165,16 @@ class Rooms(Generic[Member]):
             self._bus.subscribe(name)
             room = self._rooms[name] = Room(name, self._max_named)
             self._counters.rooms = len(self._rooms)
+            if self._neighbours is not None:
+                self._neighbours.opened(name)
         return room
+
+    def known(self, name: str, then: Callable[[], None]) -> None:
+        """Call `then` once it is known who of other processes is in the room."""
+        if self._neighbours is None:
+            then()
+        else:
+            self._neighbours.known(name, then)
 
     def close_if_empty(self, room: Room[Member]) -> None:
         """Forget `room` when nobody here is in it any more."""
@@ -170,15 +183,29 @@ class Rooms(Generic[Member]):
             self._crowded.pop(room.name, None)
             self._counters.rooms = len(self._rooms)
             self._bus.unsubscribe(room.name)
+            if self._neighbours is not None:
+                self._neighbours.closed(room.name)
 
     def enter(self, room: Room[Member], user: str, name: str) -> None:
         """Count a connection of `user` as present."""
-        self._tell(room, room.roster.enter(room.name, user, name))
+        self.come(room, user, name)
+        if self._neighbours is not None:
+            self._neighbours.entered(room.name, user, name)
 
     def exit(self, room: Room[Member], user: str) -> None:
         """Count a connection of `user` as gone."""
-        self._tell(room, room.roster.exit(room.name, user))
+        self.go(room, user)
+        if self._neighbours is not None:
+            self._neighbours.left(room.name, user)
         self.close_if_empty(room)
+
+    def come(self, room: Room[Member], user: str, name: str) -> None:
+        """Count `user` as present once more, also when it is at another process."""
+        self._tell(room, room.roster.enter(room.name, user, name))
+
+    def go(self, room: Room[Member], user: str) -> None:
+        """Count `user` as present once less."""
+        self._tell(room, room.roster.exit(room.name, user))
 
     def settle_crowds(self) -> None:
         """Tell what became of rooms with too many people to name."""

@@ -4,7 +4,7 @@ Nothing here is stored, and nothing counts as a message. Who reads slowly misses
 everything at once as soon as there is room again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from chatd.board import Board, value_bytes
 from chatd.client import Client
@@ -12,6 +12,7 @@ from chatd.counters import Counters
 from chatd.delivery import Delivery
 from chatd.errors import BAD_REQUEST, RATE_LIMITED, Refused
 from chatd.limits import Limits
+from chatd.neighbours import Neighbours
 from chatd.rooms import Room
 from chatd.wire import Codec, State, States, UserState
 
@@ -25,7 +26,10 @@ class StateBoards:
         counters: Counters,
         delivery: Delivery,
         later: Callable[[float, Callable[[], None]], object],
+        neighbours: Neighbours | None = None,
     ) -> None:
+        # None where there is no other process.
+        self._neighbours = neighbours
         self._limits = limits
         self._counters = counters
         self._delivery = delivery
@@ -50,6 +54,24 @@ class StateBoards:
             self._check(board, user, state)
         self._change(room, board, lambda: board.put(user, state.kind, state.value))
         self._counters.states_in += 1
+        if self._neighbours is not None:
+            self._neighbours.show(room.name, user, state.kind, state.value)
+
+    def take(self, room: Room[Client], shown: UserState) -> None:
+        """Show a value of somebody at another process; dropped where there is no room left."""
+        board = _board(room)
+        if shown.value is not None:
+            more = value_bytes(shown.user, shown.kind, shown.value)
+            if self._over(board, more):
+                self._counters.states_dropped += 1
+                return
+        self._change(room, board, lambda: board.put(shown.user, shown.kind, shown.value))
+
+    def shown(self, room: Room[Client], users: Iterable[str]) -> list[UserState]:
+        """Return what these people show in `room`."""
+        of = set(users)
+        everything = room.board.everything() if room.board is not None else ()
+        return [value for value in everything if value.user in of]
 
     def forget(self, room: Room[Client], user: str) -> None:
         """Take away what `user` shows in `room`."""
@@ -75,6 +97,8 @@ class StateBoards:
         for room in due.values():
             if room.board is not None:
                 self._tell(room, room.board)
+        if self._neighbours is not None:
+            self._neighbours.tell_shown()
 
     def _check(self, board: Board[Client], user: str, state: State) -> None:
         kinds = board.kinds(user)
@@ -82,12 +106,15 @@ class StateBoards:
             detail = f"at most {self._limits.state_kinds} kinds"
             raise Refused(BAD_REQUEST, detail, id=state.id)
         more = value_bytes(user, state.kind, state.value)
-        if (
-            board.size_bytes + more > self._limits.state_room_bytes
-            or self._size_bytes + more > self._limits.state_total_bytes
-        ):
+        if self._over(board, more):
             detail = "There is no room for more state."
             raise Refused(RATE_LIMITED, detail, id=state.id, retry_after_ms=1000)
+
+    def _over(self, board: Board[Client], more: int) -> bool:
+        return (
+            board.size_bytes + more > self._limits.state_room_bytes
+            or self._size_bytes + more > self._limits.state_total_bytes
+        )
 
     def _change(self, room: Room[Client], board: Board[Client], change: Callable[[], None]) -> None:
         before = board.size_bytes

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chatd.bus import Bus, LocalBus
+from chatd.neighbours import Neighbours
 from chatd.redis_bus import RedisBus
 from chatd.redis_options import Durability, RedisOptions
 from chatd.signals import LocalSignals, Signals
@@ -52,6 +53,10 @@ class Backbone(Protocol):
     def needed_from(self) -> int | None:
         """Return from where on the log is needed for the next start, None for nowhere."""
 
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """Return the people of other hubs, None where there is no other."""
+
     async def start(self) -> None:
         """Begin; returns at once."""
 
@@ -72,6 +77,7 @@ class LocalBackbone:
     orders = True
     state = None
     concern = None
+    neighbours = None
 
     def __init__(self, log: Log) -> None:
         began = time.monotonic()
@@ -114,6 +120,16 @@ class RedisBackbone:
             broke=self._broken.set,
         )
         self.signals: Signals = self.bus.signals
+        registry, loop = self.bus.registry, asyncio.get_running_loop()
+        self.neighbours = Neighbours(
+            self.signals,
+            self.bus.process,
+            lambda: registry.others,
+            soon=loop.call_soon,
+            later=loop.call_later,
+            now=time.monotonic,
+        )
+        self.bus.gone = self.neighbours.gone
 
     @property
     def state(self) -> str | None:

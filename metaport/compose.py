@@ -215,6 +215,7 @@ class HubProcess:
             media=self._relay,
             archive=self._archive,
             limits=chat_limits(config),
+            neighbours=self._backbone.neighbours,
             book=self._rooms.book,
             guest_rooms=to(*config.chat.guest_rooms),
         )

@@ -171,7 +171,11 @@ async def test_redis_may_hang_and_lose_everything_and_people_stay_or_come_back(
             await chat.wait(lambda frame: frame.get("body") == "while it hangs")
             assert chat.texts.count("while it hangs") == 1
             assert chat.socket.close_code is None
-        assert (await _readiness(server))[0] == 200
+
+        async def both_ready() -> bool:
+            return {(await _readiness(server))[0] for _ in range(8)} == {200}
+
+        await until(both_ready, 20, "both hubs are ready again")
 
         # 3. It forgets everything: everybody's place is gone, and that is told.
         joined = await speaker.request("join", room="plaza")
@@ -201,9 +205,17 @@ async def test_the_second_machine_of_one_name_is_refused_and_another_name_is_not
         async with running(folder / "b", {**environment, "METAPORT_HUB_NAME": "b"}) as third:
             one = await Chat.enter(first.url, await guest(first.url, "visitor"))
             other = await Chat.enter(third.url, await guest(third.url, "visitor"))
-            for chat in (one, other):
-                await chat.request("join", room="plaza")
+            await one.request("join", room="plaza")
+            joined = await other.request("join", room="plaza", presence=True)
+            assert joined["count"] == len(joined["members"]) == 2
             await one.request("send", room="plaza", body="over there")
             assert (await other.count(1))[0]["body"] == "over there"
+
+            # People of a hub that dies disappear.
+            user = one.welcome["user"]["id"]
+            [pid] = _pids(first)
+            os.kill(pid, signal.SIGKILL)
+            left = {"t": "presence", "room": "plaza", "event": "left", "user": user}
+            await other.wait(lambda frame: left.items() <= frame.items(), 30)
             for chat in (one, other):
                 await chat.close()
