@@ -75,9 +75,15 @@ measure-media-memory: .venv/.dev
 CLOCKS := $(if $(wildcard /usr/lib/*/faketime/libfaketime.so.1),--clocks)
 invariants: .venv/.dev
 	$(BIN)/python -m loadtest.invariants --seconds 20 --seed $(SEED) $(CLOCKS)
+	$(BIN)/python -m loadtest.invariants --seconds 20 --seed $(SEED) --redis redis
+	$(BIN)/python -m loadtest.invariants --seconds 30 --seed $(SEED) --redis sentinel
+	$(BIN)/python -m loadtest.invariants --seconds 20 --seed $(SEED) --redis cluster
 
 invariants-long: .venv/.dev
 	$(BIN)/python -m loadtest.invariants --seconds 900 --seed $(SEED) --people 60 --rooms 12 $(CLOCKS)
+	for setting in redis sentinel cluster; do \
+		$(BIN)/python -m loadtest.invariants --seconds 600 --seed $(SEED) --people 40 --rooms 10 \
+			--redis $$setting || exit 1; done
 
 # Redis, PostgreSQL, Chromium and a Korean font, by the system's package manager, when they are missing.
 servers:

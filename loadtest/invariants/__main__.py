@@ -1,11 +1,13 @@
-"""`python -m loadtest.invariants [--seconds 20] [--seed 1] [--people 24] [--clocks]`."""
+"""`python -m loadtest.invariants [--seconds 20] [--seed 1] [--redis sentinel] [--clocks]`."""
 
 import argparse
 import asyncio
+import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -17,6 +19,7 @@ from loadtest.invariants.hubs import HubProcess, faketime_library, token
 from loadtest.invariants.judge import Judge, Verdict
 from loadtest.invariants.people import Person, read_whole
 from loadtest.invariants.proxy import FaultyProxy
+from loadtest.invariants.redis_servers import SETTINGS
 
 HEAL_S = 30.0
 # What a hub may keep after a crowd has come and gone, beside the messages it was told.
@@ -28,35 +31,66 @@ class Run:
     """One check, from an empty hub to a verdict."""
 
     def __init__(
-        self, folder: Path, seed: int, *, clocks: bool, tell: Callable[[str], None]
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        clocks: bool,
+        tell: Callable[[str], None],
+        redis: str | None = None,
     ) -> None:
         self._folder = folder
         self._seed = seed
         self._clocks = clocks
         self._tell = tell
-        self.judge = Judge()
+        # None: the embedded bus of a single hub.
+        self._redis = None if redis is None else SETTINGS[redis](folder)
+        self.judge = Judge(keeps_epochs=self._redis is None or self._redis.keeps_epochs)
         self.counts: dict[str, int] = {}
 
     async def check(self, seconds: float, people: int, rooms: int) -> Verdict:
         """Run it all; the verdict's violations are what broke."""
-        hub = HubProcess(self._folder / "hub")
-        await hub.start(fake_clock=self._clocks)
-        proxy = FaultyProxy(lambda: hub.port)
-        await proxy.start()
+        if self._redis is not None:
+            await asyncio.to_thread(self._redis.start)
+        hubs = self._hubs()
+        for hub in hubs:
+            await hub.start(fake_clock=self._clocks)
+        proxies = [FaultyProxy(partial(getattr, hub, "port")) for hub in hubs]
+        for proxy in proxies:
+            await proxy.start()
+        codes = []
         try:
-            crowd = self._people(f"http://127.0.0.1:{proxy.port}", people, rooms)
-            await self._live(hub, proxy, crowd, seconds)
-            await self._compare(hub, [f"room-{n}" for n in range(rooms)])
-            await self._leaks(hub)
+            crowd = self._people([f"http://127.0.0.1:{p.port}" for p in proxies], people, rooms)
+            await self._live(hubs, proxies, crowd, seconds)
+            await self._compare(hubs[-1], [f"room-{n}" for n in range(rooms)])
+            await self._leaks(hubs[0])
         finally:
-            await proxy.close()
-            code = await hub.stop()
-        if code != 0:
-            self._blame(f"the hub ended with {code}:\n{hub.last_lines()}")
+            for proxy in proxies:
+                await proxy.close()
+            codes = [await hub.stop() for hub in hubs]
+            if self._redis is not None:
+                self._redis.close()
+        for hub, code in zip(hubs, codes, strict=True):
+            if code != 0:
+                self._blame(f"a hub ended with {code}:\n{hub.last_lines()}")
         return self.judge.verdict
 
-    def _people(self, url: str, people: int, rooms: int) -> list[Person]:
+    def _hubs(self) -> list[HubProcess]:
+        if self._redis is None:
+            return [HubProcess(self._folder / "hub")]
+        shared = {
+            "METAPORT_REDIS_URL": self._redis.url,
+            "METAPORT_DATABASE_URL": f"sqlite:///{self._folder / 'shared.db'}",
+            **self._redis.environment,
+        }
+        return [
+            HubProcess(self._folder / name, {"METAPORT_HUB_NAME": name, **shared})
+            for name in ("hub-a", "hub-b")
+        ]
+
+    def _people(self, urls: list[str], people: int, rooms: int) -> list[Person]:
         made = []
+        chance = random.Random(self._seed)
         for number in range(people):
             name = f"person-{number}"
             # Everybody in two rooms, so that rooms overlap; one in four only listens.
@@ -66,7 +100,7 @@ class Run:
                     name,
                     own,
                     token(name),
-                    lambda: url,
+                    lambda: chance.choice(urls),
                     self.judge,
                     seed=self._seed * 1000 + number,
                     say_s=None if number % 4 == 3 else 0.15,
@@ -75,9 +109,15 @@ class Run:
         return made
 
     async def _live(
-        self, hub: HubProcess, proxy: FaultyProxy, crowd: list[Person], seconds: float
+        self,
+        hubs: list[HubProcess],
+        proxies: list[FaultyProxy],
+        crowd: list[Person],
+        seconds: float,
     ) -> None:
-        schedule = Schedule([hub], [proxy], self._seed, clocks=self._clocks, tell=self._tell)
+        schedule = Schedule(
+            hubs, proxies, self._seed, clocks=self._clocks, tell=self._tell, redis=self._redis
+        )
         self.counts = schedule.counts
         stop, peace = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
@@ -104,9 +144,15 @@ class Run:
 
     async def _compare(self, hub: HubProcess, rooms: list[str]) -> None:
         url, newcomer = f"http://127.0.0.1:{hub.port}", token("newcomer")
+        deadline = time.monotonic() + HEAL_S
         for room in rooms:
-            epoch, messages = await read_whole(url, newcomer, room)
-            self.judge.read("newcomer", room, epoch, messages)
+            # What is old is in the database, where it comes a little later.
+            while True:
+                epochs = await read_whole(url, newcomer, room)
+                if not self.judge.missing(room, epochs) or time.monotonic() > deadline:
+                    break
+                await asyncio.sleep(0.5)
+            self.judge.read("newcomer", room, epochs)
 
     async def _leaks(self, hub: HubProcess) -> None:
         """Have a crowd come and go twice: what the second leaves behind leaks."""
@@ -176,6 +222,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--people", type=int, default=24)
     parser.add_argument("--rooms", type=int, default=6)
+    parser.add_argument("--redis", choices=SETTINGS, help="two hubs on a Redis that breaks, too")
     parser.add_argument("--clocks", action="store_true", help="step the hubs' clocks (libfaketime)")
     parser.add_argument("--quiet", action="store_true", help="only the verdict")
     chosen = parser.parse_args()
@@ -189,7 +236,7 @@ def main() -> int:
             print(f"{time.monotonic() - began:7.2f} s  {line}", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="metaport-invariants-") as folder:
-        run = Run(Path(folder), chosen.seed, clocks=chosen.clocks, tell=tell)
+        run = Run(Path(folder), chosen.seed, clocks=chosen.clocks, tell=tell, redis=chosen.redis)
         verdict = uvloop.run(run.check(chosen.seconds, chosen.people, chosen.rooms))
     for violation in verdict.violations[:40]:
         print(f"BROKEN  {violation}")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from loadtest.invariants.hubs import HubProcess
 from loadtest.invariants.proxy import FaultyProxy
+from loadtest.invariants.redis_servers import RedisSetting
 
 Fault = Callable[[], Awaitable[str]]
 
@@ -18,6 +19,7 @@ class Schedule:
     Args:
         clocks: step the wall clocks of the hubs, too.
         tell: gets a line for each fault.
+        redis: what is behind the hubs; breaks as well.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Schedule:
         *,
         clocks: bool,
         tell: Callable[[str], None],
+        redis: RedisSetting | None = None,
     ) -> None:
         self._hubs = hubs
         self._proxies = proxies
@@ -46,6 +49,8 @@ class Schedule:
         ]
         if clocks:
             self._faults.append(self._step_clock)
+        if redis is not None:
+            self._faults += redis.faults(self._random)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Break one thing after the other; each kind once before any comes again."""

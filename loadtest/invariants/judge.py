@@ -1,6 +1,6 @@
 """Compares everything that is heard with everything else, and names what breaks a promise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,13 +33,16 @@ class Judge:
     """One for all people of a run.
 
     Args:
-        may_lose: a new epoch may have lost what the one before had acknowledged; else an epoch
-            never changes.
+        keeps_epochs: rooms keep their numbering through everything.
+        may_lose: a new epoch may have lost what the one before had acknowledged.
         kept: so many messages of a room are always recovered.
     """
 
-    def __init__(self, *, may_lose: bool = False, kept: int = 1000) -> None:
+    def __init__(
+        self, *, keeps_epochs: bool = True, may_lose: bool = False, kept: int = 1000
+    ) -> None:
         self.verdict = Verdict()
+        self._keeps_epochs = keeps_epochs
         self._may_lose = may_lose
         self._kept = kept
         # What stands at a place: the body's unique text, and the id of the message.
@@ -97,20 +100,27 @@ class Judge:
             self._blame(who, f"{place} was acknowledged for {before!r} and for {text!r}")
         self._stand(who, place, text, sent["message_id"])
 
-    def read(self, who: str, room: str, epoch: str, messages: Sequence[Frame]) -> None:
+    def read(self, who: str, room: str, epochs: Mapping[str, Sequence[Frame]]) -> None:
         """Take a whole room, as somebody who came at the end reads it: what is there stays."""
-        offsets = [message["offset"] for message in messages]
-        if offsets != list(range(1, len(offsets) + 1)):
-            self._blame(who, f"{room} is read as {_ranges(offsets)}")
-        for message in messages:
-            self._place(who, room, epoch, message)
-        for place, text in self._acknowledged.items():
-            if place[0] != room:
-                continue
-            beyond = place[1] == epoch and place[2] > len(offsets)
-            elsewhere = place[1] != epoch and (room, epoch, text) not in self._texts
-            if beyond or elsewhere:
-                self._lose(place)
+        for epoch, messages in epochs.items():
+            offsets = [message["offset"] for message in messages]
+            if offsets != list(range(1, len(offsets) + 1)):
+                self._blame(who, f"{room} in {epoch} is read as {_ranges(offsets)}")
+            for message in messages:
+                self._place(who, room, epoch, message)
+        for place in self.missing(room, epochs):
+            self.verdict.lost.append(place)
+            if not self._may_lose:
+                self._blame(who, f"{place} was acknowledged and is lost")
+
+    def missing(self, room: str, epochs: Mapping[str, Sequence[Frame]]) -> list[Place]:
+        """Return the acknowledged places of a room whose messages are nowhere in it."""
+        texts = {m["body"]["text"] for messages in epochs.values() for m in messages}
+        return [
+            place
+            for place, text in self._acknowledged.items()
+            if place[0] == room and text not in texts
+        ]
 
     def _not_recovered(self, who: str, reply: Frame, since: tuple[str, int]) -> None:
         room, epoch, offset = reply["room"], reply["epoch"], reply["offset"]
@@ -118,7 +128,7 @@ class Judge:
             self._blame(who, f"{room} was not recovered and still has messages")
         if epoch != since[0]:
             self.verdict.epochs_told += 1
-            if not self._may_lose:
+            if self._keeps_epochs:
                 self._blame(who, f"{room} began anew: {since} is now {epoch} {offset}")
         elif since[1] <= offset <= since[1] + self._kept:
             self._blame(who, f"{room} has {offset} and does not recover {since}")
@@ -144,11 +154,6 @@ class Judge:
         first = self._texts.setdefault((room, epoch, text), offset)
         if first != offset:
             self._blame(who, f"{text!r} stands in {room} at {first} and at {offset}")
-
-    def _lose(self, place: Place) -> None:
-        self.verdict.lost.append(place)
-        if not self._may_lose:
-            self._blame("newcomer", f"{place} was acknowledged and is lost")
 
     def _blame(self, who: str, what: str) -> None:
         self.verdict.violations.append(f"{who}: {what}")

@@ -13,7 +13,7 @@ from loadtest.websocket import Client, ConnectionEndedError
 REPLY_S = 2.5
 CONNECT_S = 3.0
 # Refusals that say "later"; any other is a broken promise.
-LATER = {"rate_limited", "storage_full"}
+LATER = {"rate_limited", "storage_full", "bus_away", "rooms_away"}
 
 
 class _Draft:
@@ -163,6 +163,8 @@ class Person:
                 reason = str(refused).partition(":")[0]
                 if reason in LATER:
                     await asyncio.sleep(0.3)
+                    if t == "join":
+                        raise  # and come back: without it nothing can be said
                     return
                 if " " not in reason and not str(refused).startswith(("closed", "the server")):
                     self._judge.verdict.violations.append(f"{self.name}: {t} got {refused}")
@@ -180,20 +182,21 @@ class Person:
                 client.transport.abort()
 
 
-async def read_whole(url: str, token: str, room: str) -> tuple[str, list[Frame]]:
-    """Read a room from its first message to its last, page by page, as a newcomer."""
+async def read_whole(url: str, token: str, room: str) -> dict[str, list[Frame]]:
+    """Read a room back from its last message to its first, page by page; return it by epochs."""
     client = await Client.enter(url, token)
+    epochs: dict[str, list[Frame]] = {}
     try:
-        joined = await client.request("join", room=room)
-        epoch, messages = joined["epoch"], []
-        after = {"epoch": epoch, "offset": 0}
-        more = joined["offset"] > 0
+        await client.request("join", room=room)
+        fields: Frame = {}
+        more = True
         while more:
-            page = await client.request("history", room=room, after=after, limit=500)
-            messages += page["messages"]
-            more = page["more"] and page["epoch"] == epoch and bool(page["messages"])
-            if page["messages"]:
-                after = {"epoch": epoch, "offset": messages[-1]["offset"]}
-        return epoch, messages
+            page = await client.request("history", room=room, limit=200, **fields)
+            messages = page["messages"]
+            epochs[page["epoch"]] = messages + epochs.get(page["epoch"], [])
+            more = page["more"] and bool(messages)
+            if messages:
+                fields["before"] = {"epoch": page["epoch"], "offset": messages[0]["offset"]}
+        return {epoch: messages for epoch, messages in epochs.items() if messages}
     finally:
         client.close()

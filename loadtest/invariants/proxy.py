@@ -109,7 +109,8 @@ class FaultyProxy:
     async def _flow(
         self, line: _Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        with contextlib.suppress(OSError):
+        # uvloop says RuntimeError where a connection was cut meanwhile.
+        with contextlib.suppress(OSError, RuntimeError):
             while data := await reader.read(CHUNK_BYTES):
                 await line.flows.wait()
                 if not line.half_open:

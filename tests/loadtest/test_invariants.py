@@ -39,7 +39,7 @@ def test_a_conversation_in_order_breaks_nothing() -> None:
     judge.heard("anna", anna, message(2))
     judge.joined("minho", minho, joined("e", 3, True, 2, 3), ("e", 1))
     judge.joined("anna", anna, joined("e", 3, True, 3), ("e", 2))
-    judge.read("newcomer", "r", "e", [message(1), message(2), message(3)])
+    judge.read("newcomer", "r", {"e": [message(1), message(2), message(3)]})
     assert judge.verdict.violations == []
     assert (judge.verdict.recovered, judge.verdict.joins) == (2, 4)
 
@@ -85,16 +85,17 @@ def test_what_was_acknowledged_and_is_gone_is_lost_unless_the_setting_may_lose()
         judge, anna = Judge(may_lose=may_lose), View("e", 0)
         judge.acknowledged("anna", anna, sent(1), "text 1")
         judge.acknowledged("anna", anna, sent(2), "text 2")
-        judge.read("newcomer", "r", "e", [message(1)])
+        judge.read("newcomer", "r", {"e": [message(1)]})
         assert judge.verdict.lost == [("r", "e", 2)]
         assert bool(judge.verdict.violations) is not may_lose
 
 
 def test_a_new_epoch_that_kept_everything_lost_nothing() -> None:
-    judge, anna = Judge(may_lose=True), View("e", 0)
+    judge, anna = Judge(keeps_epochs=False), View("e", 0)
     judge.acknowledged("anna", anna, sent(1), "text 1")
     judge.joined("anna", anna, joined("f", 1, False), ("e", 1))
-    judge.read("newcomer", "r", "f", [message(1)])
+    judge.read("newcomer", "r", {"e": [message(1)], "f": [message(1, "text 2", id="m2")]})
+    assert broken(judge) == ""
     assert (judge.verdict.epochs_told, judge.verdict.lost) == (1, [])
 
 
