@@ -26,6 +26,7 @@ class Client:
         "relay",
         "rooms",
         "state",
+        "subscribing",
         "user_sends",
         "waiting",
     )
@@ -41,6 +42,8 @@ class Client:
         self.rooms: dict[str, Room[Client]] = {}
         # Rooms whose bus has not answered yet; empty with a `LocalBus`.
         self.joining: dict[str, Room[Client]] = {}
+        # Those of `joining` that nobody asked for.
+        self.subscribing: set[str] = set()
         # Rooms whose join waits for its turn.
         self.waiting: set[str] = set()
         # Shared by all connections of the user; None where the rate is lifted.

@@ -10,7 +10,7 @@ from itertools import count
 from chatd.client import Client
 from chatd.errors import BAD_REQUEST, RATE_LIMITED, Refused
 from chatd.limits import Limits, TokenBucket
-from chatd.wire import Join
+from chatd.wire import UNASKED, Join
 
 # Those whose wait would be longer come back spread over a few seconds.
 _FULL_RETRY_MS = 2000
@@ -55,7 +55,11 @@ class JoinQueue:
             Refused: RATE_LIMITED, too many wait; BAD_REQUEST, this one waits already; and what
                 `begin` refuses now.
         """
-        if (client, join.room) in self._waiting:
+        before = self._waiting.get((client, join.room))
+        if before is not None and before.id == UNASKED:
+            self._waiting[client, join.room] = join
+            return
+        if before is not None:
             raise Refused(BAD_REQUEST, "a join of this room is under way")
         if not self._waiting and not self._pace.take(self._monotonic()):
             self._begin(client, join)

@@ -21,12 +21,9 @@ from chatd.room_book import RoomSettings
 from chatd.room_name import is_room_name
 from chatd.rooms import Room, Rooms
 from chatd.states import StateBoards
-from chatd.wire import Join, Joined, Leave, Left
+from chatd.wire import UNASKED, Join, Joined, Leave, Left
 
 _log = logging.getLogger("chatd.membership")
-
-# The `id` of a join that no client asked for; clients' own are not negative.
-_UNASKED = -1
 
 
 class Attendance:
@@ -94,13 +91,16 @@ class Membership:
         known = room in client.rooms or room in client.joining
         if not known and is_room_name(room):
             try:
-                self._queue.add(client, Join(_UNASKED, room))
+                self._queue.add(client, Join(UNASKED, room))
             except Refused as refused:
                 _log.debug("%s is not subscribed to %s: %s", client.session, room, refused)
 
     def _begin(self, client: Client, join: Join) -> None:
         if join.room in client.joining:
-            raise Refused(BAD_REQUEST, "a join of this room is under way")
+            if join.room not in client.subscribing:
+                raise Refused(BAD_REQUEST, "a join of this room is under way")
+            # What the client wishes itself comes before what nobody asked for.
+            client.joining.pop(join.room).dismiss(client)
         known = len(client.rooms) + len(client.joining)
         if join.room not in client.rooms and known >= client.state.limits.rooms:
             raise Refused(TOO_MANY_ROOMS)
@@ -110,6 +110,9 @@ class Membership:
         room.ephemeral = not settings.persistent
         held = room.prepare(client)
         client.joining[join.room] = room
+        client.subscribing.discard(join.room)
+        if join.id == UNASKED:
+            client.subscribing.add(join.room)
         history = min(join.history, self._limits.history)
 
         def holds() -> bool:
@@ -132,6 +135,7 @@ class Membership:
 
     def _admit(self, client: Client, join: Join, room: Room[Client], page: Page | Refused) -> None:
         del client.joining[join.room]
+        client.subscribing.discard(join.room)
         if isinstance(page, Refused):
             self._turn_away(client, join, room, page)
             return
@@ -162,7 +166,7 @@ class Membership:
         self._refuse(client, join, refused)
 
     def _refuse(self, client: Client, join: Join, refused: Refused) -> None:
-        if join.id != _UNASKED:
+        if join.id != UNASKED:
             refused.id = join.id
             self._refusals.tell(client, refused)
 
@@ -186,7 +190,7 @@ class Membership:
                 page.offset,
                 page.recovered,
                 [msgspec.Raw(entry.payload(client.codec)) for entry in page.entries],
-                None if join.id == _UNASKED else join.id,
+                None if join.id == UNASKED else join.id,
                 room.roster.members() if join.presence else None,
                 room.roster.count if join.presence else None,
                 self._states.look(room, client) if join.state else None,
@@ -235,6 +239,7 @@ class Membership:
 
     def _end(self, client: Client, name: str) -> None:
         self._queue.drop(client, name)
+        client.subscribing.discard(name)
         joining = client.joining.pop(name, None)
         if joining is not None:
             joining.dismiss(client)

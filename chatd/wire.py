@@ -54,6 +54,10 @@ class Join(_FromClient, frozen=True):
     state: bool = False
 
 
+# The `id` of a join that no client asked for; clients' own are not negative.
+UNASKED = -1
+
+
 class Send(_FromClient, frozen=True):
     """Say something in a room."""
 

@@ -890,3 +890,17 @@ def test_a_refresh_that_cannot_be_judged_yet_says_when_to_try_again(house):
     assert (refused["reason"], refused["retry_after_ms"]) == ("token_refused", 1000)
     assert visitor.ask(t="refresh", token="revoked")["reason"] == "token_refused"
     assert visitor.pipe.closed is None
+
+
+def test_a_hidden_tab_that_answers_once_a_minute_stays(build):
+    """Browsers let timers of hidden tabs run once a minute; a lost one makes it 70 s and more."""
+    house = build()
+    visitor = house.visitor("visitor", "r")
+    for _ in range(5):
+        for _ in range(70):
+            house.clock.advance(1)
+            house.hub.handle_timeout(visitor.client)
+        assert visitor.pipe.closed is None
+        visitor.client.state.heard(house.clock.now)
+    house.hub.push(visitor.client, {"t": "still here"})
+    assert visitor.hear()[-1] == {"t": "still here"}

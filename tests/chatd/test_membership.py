@@ -301,3 +301,22 @@ def test_who_leaves_and_joins_again_before_the_bus_answers_misses_nothing(build,
     told = late.hear()
     assert [(f["t"], f["id"]) for f in told] == [("left", 2), ("error", 1), ("joined", 3)]
     assert (told[2]["offset"], told[2]["messages"][0]["body"]) == (1, "between")
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(joins_burst=1, joins_per_s=10)])
+def test_a_client_that_asks_while_it_is_subscribed_gets_its_own_answer(build, clock, limits):
+    """It was told that a join is under way: an SDK that comes back joins its rooms at once."""
+    bus = SlowBus(clock=clock)
+    house = build(bus=bus, clock=clock, limits=limits)
+    house.visitor("first").say(t="join", id=1, room="r")
+    house.tokens.identities["ann"] = Identity("ann", "Ann", subscriptions=("r",))
+    ann = house.connect()
+    ann.say(t="hello", token="ann", v=1)
+    ann.say(t="join", id=7, room="r", presence=True)
+    ann.say(t="join", id=8, room="r")
+    for _ in range(3):
+        house.elapse(1)
+        bus.answer()
+    told = ann.hear()
+    assert [(f["t"], f.get("id")) for f in told] == [("welcome", None), ("error", 8), ("joined", 7)]
+    assert told[2]["count"] == 2

@@ -346,7 +346,11 @@ export class Connection extends Emitter {
     }, dueMs);
   }
 
-  #ping(timeoutMs) {
+  /**
+   * @param {number} timeoutMs
+   * @param {boolean} [once] a late timer was forgiven before: those of a hidden tab are always late
+   */
+  #ping(timeoutMs, once = false) {
     const askedMs = this.#environment.elapsed();
     const heard = this.#heard;
     this.#socket?.send(JSON.stringify({ t: "ping" }));
@@ -354,7 +358,7 @@ export class Connection extends Emitter {
     this.#pingTimer = this.#environment.setTimeout(() => {
       const nowMs = this.#environment.elapsed();
       if (this.#heard > heard) this.#watch();
-      else if (nowMs - askedMs - timeoutMs > FROZEN_MS) this.#ping(timeoutMs);
+      else if (!once && nowMs - askedMs - timeoutMs > FROZEN_MS) this.#ping(timeoutMs, true);
       else this.#abandon(new MetaportError("timeout", "the server is silent"));
     }, timeoutMs);
   }

@@ -27,7 +27,8 @@ export { MicrophoneTest } from "./microphone.js";
  * that became impossible, a `gap` event says so.** Not supported: more than one server, end-to-end
  * encryption.
  *
- * Events: `state` ({state, error, retryAtMs}), `complaint` (an error no request caused).
+ * Events: `state` ({state, error, retryAtMs}), `room` (one we are in without having asked),
+ * `online` ({user, online}) for those who are watched, `complaint` (an error no request caused).
  */
 export class Metaport extends Emitter {
   /**
@@ -55,11 +56,15 @@ export class Metaport extends Emitter {
     });
     /** Rooms by name, left ones included. @type {Map<string, Room>} */
     this.rooms = new Map();
+    /** Whether those who are watched are online, by user id. @type {Map<string, boolean>} */
+    this.online = new Map();
     this.#listen();
   }
 
   #environment;
   #guestName;
+  /** @type {string[]} */
+  #watched = [];
   /** @type {Interruptions | null} */
   #interruptions = null;
 
@@ -108,6 +113,48 @@ export class Metaport extends Emitter {
     return room;
   }
 
+  /**
+   * Ask who of some users is online now, in whatever room.
+   *
+   * @param {string[]} users ids, at most `connection.limits.watched_users`
+   * @returns {Promise<Map<string, boolean>>}
+   */
+  async whoIsOnline(users) {
+    await this.connect();
+    const reply = await this.connection.request({ t: "online", users });
+    return new Map(Object.entries(reply.users));
+  }
+
+  /**
+   * Watch whether users come online and go; `online` tells changes, also those that happened while
+   * the connection was away. A list takes the place of the one before.
+   *
+   * @param {string[]} users ids, at most `connection.limits.watched_users`
+   * @returns {Promise<Map<string, boolean>>} who is online now
+   */
+  async watchOnline(users) {
+    this.#watched = [...users];
+    await this.connect();
+    await this.#askOnline();
+    return this.online;
+  }
+
+  async #askOnline() {
+    const users = this.#watched;
+    const reply = await this.connection.request({ t: "online", users, watch: true });
+    if (users !== this.#watched) return;
+    for (const user of this.online.keys()) if (!users.includes(user)) this.online.delete(user);
+    this.#take(reply.users);
+  }
+
+  #take(users) {
+    for (const [user, online] of Object.entries(users)) {
+      if (this.online.get(user) === online) continue;
+      this.online.set(user, online);
+      this.emit("online", { user, online });
+    }
+  }
+
   /** Leave everything and close the connection. */
   async close() {
     this.#interruptions?.stop();
@@ -126,9 +173,23 @@ export class Metaport extends Emitter {
   #listen() {
     this.connection.on("state", (change) => this.emit("state", change));
     this.connection.on("complaint", (error) => this.emit("complaint", error));
-    this.connection.on("frame", (frame) => this.rooms.get(frame.room)?.receive(frame));
-    this.connection.on("open", () => this.rooms.forEach((room) => room.resume()));
+    this.connection.on("frame", (frame) => this.#receive(frame));
+    this.connection.on("open", () => {
+      this.rooms.forEach((room) => room.resume());
+      // A connection that is lost again asks again.
+      if (this.#watched.length > 0) this.#askOnline().catch(() => {});
+    });
     this.connection.on("lost", () => this.rooms.forEach((room) => room.suspend()));
+  }
+
+  #receive(frame) {
+    if (frame.t === "online") return this.#take(frame.users);
+    const known = this.rooms.get(frame.room);
+    if (known) return known.receive(frame);
+    if (frame.t !== "joined") return;
+    const room = this.room(frame.room);
+    room.receive(frame);
+    this.emit("room", room);
   }
 
   #watch() {

@@ -19,7 +19,8 @@ const REJOIN_MS = 2_000;
  * order, one's own included; `outgoing` (message) when one of our own appears or changes state;
  * `older` ({messages, more}) when `loadOlder` put messages before the first;
  * `gap` ({missing}) when messages were lost for good; `members`; `shown` ({user, kind, value}) for
- * what is true only now; `state`; `error`.
+ * what is true only now; `removed` ({reason}) when the server ended our being here; `state`;
+ * `error`.
  */
 export class Room extends Emitter {
   /**
@@ -190,6 +191,8 @@ export class Room extends Emitter {
   /** Take a frame of this room. @param {import("./connection.js").Frame} frame */
   receive(frame) {
     if (frame.t === "message") this.#live(frame);
+    else if (frame.t === "joined") this.#subscribed(frame);
+    else if (frame.t === "left") this.#removed(frame);
     else if (frame.t === "presence") this.#present(frame);
     else if (frame.t === "states") this.#states.receive(/** @type {any} */ (frame));
     else if (frame.t.startsWith("media.")) this.media.receive(frame);
@@ -243,6 +246,29 @@ export class Room extends Emitter {
     this.#outgoing.flush();
     this.#states.resume(reply.states);
     this.media.resume();
+  }
+
+  /** We are in without having asked. */
+  #subscribed(frame) {
+    // Our own join is under way, or was answered: its reply says more.
+    if (this.state === "joining" || this.state === "joined") return;
+    this.#history = 0;
+    this.#presence = false;
+    this.#state = false;
+    const behind = this.epoch !== null && (frame.epoch !== this.epoch || frame.offset !== this.offset);
+    if (behind) this.#join(true);
+    else this.#joined(frame, "history");
+  }
+
+  /** The server took us out: a token that opens less, a room that was closed to us. */
+  #removed({ reason = "unsubscribed" }) {
+    if (this.state !== "joined" && this.state !== "joining") return;
+    this.#attempt += 1;
+    this.#environment.clearTimeout(this.#rejoinTimer);
+    this.media.leave().catch(() => {});
+    this.#become("left");
+    this.#states.end();
+    this.emit("removed", { reason });
   }
 
   #lost(reply) {

@@ -349,3 +349,27 @@ test("a token whose key is not known yet is shown again after the delay", async 
   await clock.advance(3_250);
   assert.equal(FakeSocket.all.length, 2);
 });
+
+test("a hidden tab, whose timers run once a minute, stays connected for hours", async () => {
+  const { clock, environment } = fakeEnvironment();
+  const minuteMs = 60_000;
+  environment.setTimeout = (callback, delayMs) => {
+    const dueMs = Math.ceil((clock.elapsed() + delayMs) / minuteMs) * minuteMs;
+    return clock.setTimeout(callback, dueMs - clock.elapsed());
+  };
+  const connection = new Connection({ url: "ws://server/ws", token: "secret", environment });
+  const connecting = connection.connect();
+  await settle();
+  const socket = FakeSocket.last;
+  socket.onframe = ({ t }) => t === "ping" && socket.say({ t: "pong" });
+  socket.accept();
+  socket.say(welcome());
+  await connecting;
+  await clock.advance(180 * minuteMs);
+  assert.equal(connection.state, "connected");
+  assert.equal(FakeSocket.all.length, 1);
+  assert.ok(socket.of("ping").length >= 60, "it looked whether the server is there");
+  socket.onframe = null;
+  await clock.advance(6 * minuteMs);
+  assert.notEqual(FakeSocket.all.length, 1, "and notices a silent one");
+});

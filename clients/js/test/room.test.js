@@ -214,3 +214,80 @@ test("keeps what was read back while new messages come, and asks again for what 
   assert.deepEqual(await older(room), ["1"]);
   assert.deepEqual(bodies(room), [...said, "1011"]);
 });
+
+function subscribed(server, fields = {}) {
+  server.socket.say({
+    t: "joined", room: "news", epoch: "e1", offset: 0, recovered: false, messages: [], ...fields,
+  });
+}
+
+test("is in a room without having asked, and hears what is said there", async () => {
+  const { client, server } = await enter();
+  const rooms = [];
+  client.on("room", (room) => rooms.push(room));
+  subscribed(server, { offset: 4 });
+  subscribed(server, { offset: 4 });
+  assert.deepEqual(rooms.map(({ name, state, offset }) => [name, state, offset]), [["news", "joined", 4]]);
+  server.socket.say({ t: "message", room: "news", offset: 5, id: "n5", from: "u2", name: "u2", at: 5, body: "hot" });
+  assert.deepEqual(bodies(client.room("news")), ["hot"]);
+  assert.equal(FakeSocket.last.of("join").length, 1, "nothing was asked");
+});
+
+test("catches up in a room it is in without asking, and leaves no gap", async () => {
+  const entered = await enter();
+  const { client, server } = entered;
+  await client.room("lobby").leave();
+  server.sayUnheard("a");
+  server.sayUnheard("b");
+  subscribed(server, { room: "lobby", offset: 2 });
+  await settle();
+  assert.deepEqual(FakeSocket.last.of("join").at(-1).since, { epoch: "e1", offset: 0 });
+  assert.deepEqual(entered.heard, [["a", "recovered"], ["b", "recovered"]]);
+});
+
+test("a room the server took us out of stays left, and says why", async () => {
+  const entered = await enter();
+  const { room, server } = entered;
+  const removed = [];
+  room.on("removed", (news) => removed.push(news));
+  server.socket.say({ t: "left", room: "lobby", reason: "not_invited" });
+  server.socket.say({ t: "left", room: "lobby", reason: "not_invited" });
+  await settle();
+  assert.equal(room.state, "left");
+  assert.deepEqual(removed, [{ reason: "not_invited" }]);
+  await reconnect(entered);
+  assert.equal(FakeSocket.last.of("join").length, 0);
+});
+
+test("a full room refuses at once, and whoever was in it tries again after a break", async () => {
+  const entered = await enter();
+  const { clock, room, server } = entered;
+  const full = { code: 115, reason: "room_full", message: "full", retry_after_ms: 5_000 };
+  server.refuse = (frame) => (frame.t === "join" ? full : null);
+  await assert.rejects(entered.client.join("other"), { reason: "room_full" });
+  await reconnect(entered);
+  assert.equal(room.state, "joining");
+  server.refuse = () => null;
+  await clock.advance(5_000);
+  assert.equal(room.state, "joined");
+});
+
+test("asks who is online, and hears of those it watches, also after a break", async () => {
+  const entered = await enter();
+  const { client, server } = entered;
+  const online = { u2: true, u3: false };
+  server.media = (socket, { id, users }) =>
+    socket.say({ t: "online", id, users: Object.fromEntries(users.map((user) => [user, online[user]])) });
+  assert.deepEqual(await client.whoIsOnline(["u3"]), new Map([["u3", false]]));
+  const heard = [];
+  client.on("online", ({ user, online }) => heard.push([user, online]));
+  await client.watchOnline(["u2", "u3"]);
+  server.socket.say({ t: "online", users: { u3: true } });
+  online.u2 = false;
+  online.u3 = true;
+  await reconnect(entered);
+  assert.deepEqual(heard, [["u2", true], ["u3", false], ["u3", true], ["u2", false]]);
+  assert.equal(FakeSocket.last.of("online").at(-1).watch, true);
+  await client.watchOnline([]);
+  assert.deepEqual(client.online, new Map());
+});

@@ -14,6 +14,7 @@ import { VisitCost } from "./visit_cost.js";
 
 const HISTORY = 50;
 const GUEST = "metaport.guest";
+const REMOVED = "metaport.removed";
 const RETRY_MS = 2_000;
 
 const asked = new URLSearchParams(location.search);
@@ -33,6 +34,7 @@ for (const id of ["entrance-devices", "dock-devices"]) {
   document.getElementById(id).addEventListener("click", () => devices.open());
 }
 show("entrance");
+tellRemoval();
 start();
 
 async function start() {
@@ -76,7 +78,29 @@ async function enter({ name, room: roomName, microphone, camera }) {
   await takePart(client, room, { microphone, camera });
 }
 
+/** Back to the entrance, which says why. */
+async function leaveBecause(client, reason) {
+  try {
+    sessionStorage.setItem(REMOVED, reason);
+  } catch {
+    // Then it is not said.
+  }
+  await depart(client);
+}
+
+/** What the page before this one left to be told. */
+function tellRemoval() {
+  try {
+    const reason = sessionStorage.getItem(REMOVED);
+    sessionStorage.removeItem(REMOVED);
+    if (reason) entrance.tell({ reason });
+  } catch {
+    // Nothing was left.
+  }
+}
+
 function furnish(client, room, conversation) {
+  room.on("removed", ({ reason }) => leaveBecause(client, reason));
   const composer = new Composer(room, () => client.connection.limits);
   new Typing(room, () => client.user?.id);
   new Stage(client, room);

@@ -43,6 +43,11 @@ export class Entrance {
     language.apply(this.form);
   }
 
+  /** Say what went wrong before. */
+  tell(error) {
+    showProblem(this.#problem, error);
+  }
+
   async submit() {
     if (this.#busy || !this.#valid()) return;
     this.#become(true);

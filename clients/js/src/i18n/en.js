@@ -44,6 +44,12 @@ export default {
     not_joined: "You are not in this room.",
     bad_room: "A room name may hold letters, digits and - _ . : / only.",
     forbidden: "You may not enter this room.",
+    room_full: "The room is full. Please come back in a moment.",
+    not_invited: "This room is for invited people only.",
+    no_guests: "Guests cannot enter this room. Please sign in.",
+    rooms_away: "It cannot be checked now who may enter. Please try again shortly.",
+    unsubscribed: "The operator took you out of this room.",
+    bus_away: "Messages cannot be passed on now. We will try again shortly.",
     // devices
     insecure_context: "Microphone and camera need a secure connection (HTTPS).",
     permission_denied: "Microphone or camera was not allowed. Check the permissions next to the address bar.",
