@@ -42,6 +42,7 @@ from metaport.db.messages import SqlMessages
 from metaport.db.periods import Periods
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
+from metaport.garbage import spare_collections
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
@@ -176,10 +177,12 @@ class HubProcess:
         # Also of those that are not started any more. One hub of a machine carries them all.
         sfu_logs = {*config.sfu_logs, *(sfu.log for sfu in sfus)} if own.number == 0 else ()
         others = {node_name(config, path.name): path for path in sfu_logs}
-        self._shipper = Shipper(ledger, {own.name: log.directory, **others})
+        self._shipper = Shipper(
+            ledger, {own.name: log.directory, **others}, lambda: self._lag.loaded
+        )
         self._ledger = ledger
         self._messages = messages = SqlMessages(ledger.engine)
-        self._writer = HistoryWriter(messages, log.directory, own.name)
+        self._writer = HistoryWriter(messages, log.directory, own.name, lambda: self._lag.loaded)
         self._archive = HistoryArchive(messages, self._writer)
         # Loaded once; one that is broken is tried again at the next question.
         self._book = cache(lambda: price_book(config))
@@ -287,6 +290,7 @@ class HubProcess:
                 await self._relay.add(link)
             await self._signers.start()
             self._lag.start()
+            spare_collections()
             async with background(
                 ship=self._shipper.run(),
                 ship_sent=self._ship_sent(),
@@ -541,6 +545,7 @@ class HubProcess:
             sfus=stats,
             gauges={
                 "loop_lag_seconds": ("Worst lateness of the hub's loop", self._lag.take_worst_s()),
+                "loop_busy_ratio": ("Part of the time the hub's loop works", self._lag.busy),
                 "ledger_lag_seconds": ("Age of the ledger's figures", time.time() - as_of_s),
                 "log_failures": ("Refused writes of the local log", self._usage.failures),
             },

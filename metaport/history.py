@@ -33,6 +33,8 @@ RECORDS_AT_A_TIME = 10
 MESSAGES_A_TRANSACTION = 1_000
 # A log in which nobody speaks grows too; so little of it is read again after a crash.
 CHECKPOINT_BYTES = 1 << 20
+# What may wait on disk while people talk without a pause: minutes of the most a hub takes.
+LONGEST_LAG_BYTES = 1 << 30
 # A database that comes back is noticed within this time.
 LONGEST_RETRY_S = 10.0
 # After a failure those who ask are told so for this long, instead of each trying again.
@@ -48,7 +50,15 @@ DAY_MS = 86_400_000
 class HistoryWriter:
     """Bring the messages of one hub's log into the database."""
 
-    def __init__(self, messages: SqlMessages, directory: Path, reader: str) -> None:
+    def __init__(
+        self,
+        messages: SqlMessages,
+        directory: Path,
+        reader: str,
+        loaded: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`loaded` tells whether the loop has no time to spare."""
+        self._loaded = loaded
         self._messages = messages
         self._directory = directory
         self._reader = reader
@@ -65,8 +75,11 @@ class HistoryWriter:
         """Tell how many bytes of the log are not in the database, as far as is known."""
         return (self._follower or Follower(self._directory, self.stored)).lag_bytes()
 
-    async def write(self) -> int:
+    async def write(self, *, give_way: bool = False) -> int:
         """Store what is there; return the number of messages.
+
+        With `give_way` a loaded loop is taken time from for one transaction only, as long as
+        what waits is less than `LONGEST_LAG_BYTES`.
 
         Raises:
             DatabaseError, LogError, OSError: nothing is lost; write again later.
@@ -77,7 +90,7 @@ class HistoryWriter:
                 began = time.monotonic()
                 count, more = await self._write_some()
                 written += count
-                if not more:
+                if not more or (give_way and self._may_wait()):
                     return written
                 # Whoever talks now goes before what was said: half the time is theirs.
                 await asyncio.sleep(time.monotonic() - began)
@@ -107,7 +120,8 @@ class HistoryWriter:
             waiting, self._waiting = self._waiting, []
             self._wanted.clear()
             try:
-                await self.write()
+                # Who asks for what was said is told everything; else it can wait.
+                await self.write(give_way=not waiting)
             except Exception as error:
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
                 self._fail(error, waiting)
@@ -123,6 +137,9 @@ class HistoryWriter:
         if self._follower is not None:
             self._follower.close()
             self._follower = None
+
+    def _may_wait(self) -> bool:
+        return self._loaded() and self.lag_bytes() < LONGEST_LAG_BYTES
 
     async def _write_some(self) -> tuple[int, bool]:
         """Store one transaction; tell how many messages, and whether there may be more."""

@@ -8,7 +8,9 @@ import logging
 import math
 import re
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal, TextIO
 
@@ -144,20 +146,40 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(handle)
 
 
-class LoopLag:
-    """Measure how late an event loop comes to its timers.
+# A loop that works half of the time has answers waiting in the other half; one that is this late
+# shares its core with something.
+LOADED, LATE_S = 0.5, 0.02
 
-    `current_s` is the last lateness, `worst_s` the worst since it was last taken.
+
+class LoopLag:
+    """Measure how late an event loop comes to its timers, and how much of the time it works.
+
+    `current_s` is the last lateness, `worst_s` the worst since it was last taken. `busy` is the
+    part of the last interval in which the loop's thread ran.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float = 0.25) -> None:
-        self._loop, self._interval_s = loop, interval_s
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        interval_s: float = 0.25,
+        thread_s: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._loop, self._interval_s, self._thread_s = loop, interval_s, thread_s
         self._timer: asyncio.TimerHandle | None = None  # None while not measuring
+        self._worked_s = 0.0
         self.current_s = 0.0
+        self.busy = 0.0
         self._worst_s = 0.0
 
     def start(self) -> None:
+        """Begin; in the loop's own thread."""
+        self._worked_s = self._thread_s()
         self._arm()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether what can wait should: people use more than half of the loop, or it is late."""
+        return self.busy > LOADED or self.current_s > LATE_S
 
     def close(self) -> None:
         if self._timer is not None:
@@ -174,5 +196,8 @@ class LoopLag:
 
     def _fire(self) -> None:
         self.current_s = max(0.0, self._loop.time() - self._due)
+        worked_s = self._thread_s()
+        self.busy = (worked_s - self._worked_s) / (self._interval_s + self.current_s)
+        self._worked_s = worked_s
         self._worst_s = max(self._worst_s, self.current_s)
         self._arm()

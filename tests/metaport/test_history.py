@@ -320,3 +320,37 @@ async def test_old_messages_are_deleted_a_few_at_a_time(hub, monkeypatch):
         await asyncio.wait([forgetting])
         deleted.clear()
         assert await hub.kept() == left
+
+
+async def test_a_writer_gives_way_to_those_who_talk_and_loses_nothing(lite, monkeypatch):
+    monkeypatch.setattr("metaport.history.MESSAGES_A_TRANSACTION", 10)
+    loaded = True
+    writer = HistoryWriter(lite.store, lite.directory, "hub", lambda: loaded)
+    for _ in range(8):
+        lite.say(10)
+    assert await writer.write(give_way=True) < 80
+    assert writer.lag_bytes() > 0
+    monkeypatch.setattr("metaport.history.LONGEST_LAG_BYTES", 1)
+    rest = await writer.write(give_way=True)
+    assert rest > 0
+    assert await lite.kept() == list(range(1, 81))
+    monkeypatch.setattr("metaport.history.LONGEST_LAG_BYTES", 1 << 30)
+    for _ in range(4):
+        lite.say(10)
+    loaded = False
+    assert await writer.write(give_way=True) == 40
+    writer.close()
+
+
+async def test_who_asks_for_what_was_said_is_told_all_of_it_also_under_load(lite, monkeypatch):
+    monkeypatch.setattr("metaport.history.MESSAGES_A_TRANSACTION", 10)
+    writer = HistoryWriter(lite.store, lite.directory, "hub", lambda: True)
+    for _ in range(6):
+        lite.say(10)
+    task = asyncio.create_task(writer.run())
+    async with asyncio.timeout(30):
+        await writer.caught_up()
+    assert await lite.kept() == list(range(1, 61))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    writer.close()

@@ -235,3 +235,19 @@ def test_loop_lag_is_how_late_a_timer_comes() -> None:
     lag.close()
     assert loop.timers == []
     loop.close()
+
+
+def test_a_loop_that_works_half_of_the_time_or_comes_late_has_none_to_spare() -> None:
+    loop = FakeLoop()
+    loop.timers = []
+    worked_s = 0.0
+    lag = LoopLag(loop, interval_s=0.25, thread_s=lambda: worked_s)
+    lag.start()
+    seen = []
+    for late_s, work_s in ((0.0, 0.1), (0.0, 0.2), (0.05, 0.1)):
+        worked_s += work_s
+        loop.fire(late_s)
+        seen.append((round(lag.busy, 2), lag.loaded))
+    assert seen == [(0.4, False), (0.8, True), (0.33, True)]
+    lag.close()
+    loop.close()

@@ -252,3 +252,26 @@ async def test_peak_users_are_told_at_whole_minutes_and_once(tmp_path):
     assert await ledger.totals(0, 2**40) == {}
     shipper.close()
     log.close()
+
+
+async def test_a_loaded_loop_ships_less_often(tmp_path, sfu, monkeypatch):
+    monkeypatch.setattr("metaport.usage.SHIP_EVERY_S", 0.0)
+    monkeypatch.setattr("metaport.usage.SHIP_LOADED_EVERY_S", 1e6)
+    ledger, loaded = MemoryLedger(), False
+    shipper = Shipper(ledger, {"sfu": tmp_path / "sfu"}, lambda: loaded)
+    task = asyncio.create_task(shipper.run())
+    async with asyncio.timeout(30):
+        for second in range(2):
+            talk(sfu, second)
+            while await voice(ledger) != second + 1:  # noqa: ASYNC110 - MemoryLedger tells nobody
+                await asyncio.sleep(0)
+    loaded = True
+    for _ in range(20):
+        await asyncio.sleep(0)
+    talk(sfu, 2)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert await voice(ledger) == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    shipper.close()
