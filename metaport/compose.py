@@ -49,7 +49,7 @@ from metaport.logs import LoopLag
 from metaport.media import MediaRelay, Member, SfuAway, SfuLink
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
 from metaport.node import Node, hub_node, hub_nodes, node_name
-from metaport.placements import LocalPlacements
+from metaport.redis_placements import placements_of
 from metaport.revocation import Revocations
 from metaport.revocation_file import RevocationFile
 from metaport.revocation_watch import RevocationWatch
@@ -196,8 +196,10 @@ class HubProcess:
         self._resources = MediaResources()
         # Sessions of revoked tokens on their way out; each leaves the set by itself.
         self._endings: set[asyncio.Task[None] | None] = set()
-        self._links = [SfuLink(sfu.name, ControlClient(sfu.control_path)) for sfu in sfus]
-        self._relay = MediaRelay(LocalPlacements(time.monotonic), self._appear, self._resources.end)
+        self._links = [
+            SfuLink(node_name(config, sfu.name), ControlClient(sfu.control_path)) for sfu in sfus
+        ]
+        self._relay = MediaRelay(placements_of(config), self._appear, self._resources.end)
         self._backbone = backbone_of(config, log, name=own.name, lapsed=self._lapsed)
         # None where this hub counts what it orders.
         self._sent: SentShipper | None = None

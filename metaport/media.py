@@ -121,6 +121,7 @@ class MediaRelay:
             link.returned()
         tasks = [*self._look_tasks.values(), *self._tasks]
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._placements.close()
 
     # Requests
 

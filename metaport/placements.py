@@ -33,6 +33,9 @@ class Placements(Protocol):
         Returns the rooms that are placed elsewhere, with their SFU; they stay there.
         """
 
+    async def close(self) -> None:
+        """Let go of the store."""
+
 
 class LocalPlacements:
     """Placements of a single hub process. `clock()` is monotonic seconds."""
@@ -64,6 +67,9 @@ class LocalPlacements:
             else:
                 elsewhere[room] = placed
         return elsewhere
+
+    async def close(self) -> None:
+        """Let go of nothing."""
 
     def _find(self, room: str) -> str | None:
         sfu, until = self._placed.get(room, (None, 0.0))

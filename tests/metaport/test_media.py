@@ -363,3 +363,30 @@ async def test_what_an_sfu_says_by_itself_follows_the_reply(house):
     reply = await house.relay.request(client, {"t": "media.join", "room": "lobby"})
     assert (reply["t"], client.pushed) == ("media.joined", [])
     await said(client, offer)
+
+
+async def test_two_hubs_send_a_room_to_the_same_sfu(tmp_path):
+    """Each placed it for itself, and people in one room did not hear one another."""
+    house = House(tmp_path, ("sfu", "sfu-1"))
+    async with asyncio.timeout(10):
+        await house.open()
+        other = House(tmp_path, ("sfu", "sfu-1"))
+        other.sfus, other.servers = house.sfus, house.servers
+        other.relay._placements = house.relay._placements  # what Redis is to two processes
+        for name in other.sfus:
+            other.controls[name] = ControlClient(other.path(name))
+            await other.relay.add(SfuLink(name, other.controls[name]))
+            await other.controls[name].wait_connected()
+        for number in range(4):
+            await house.joined(f"s-{number}", room=f"room-{number}")
+            await other.joined(f"t-{number}", room=f"room-{number}")
+        assert all(house.where(f"s-{n}") == house.where(f"t-{n}") for n in range(4))
+        # One hub sees an SFU drain, and both have their people move.
+        visitor, guest = await house.joined("s-9"), await other.joined("t-9")
+        [old] = house.where("s-9")
+        house.sfus[old].rooms = ["lobby"]
+        house.sfus[old].draining = True
+        for client in (visitor, guest):
+            await said(client, {"t": "media.move", "room": "lobby"})
+        await other.relay.close()
+        await house.close()

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from metaport.placements import LEASE_S, LocalPlacements
+from metaport.placements import LEASE_S, LocalPlacements, PlacementsAway
+from metaport.redis_placements import RedisPlacements, RedisRegistry
+from tests.chatd.redis_server import RedisServer, free_port, wait_for
 
 
 class Local:
@@ -18,16 +20,60 @@ class Local:
         """Return the store as another hub process sees it: here there is only one."""
         return self.store
 
-    async def pass_lease(self):
+    async def pass_lease(self, room):
         self.now += LEASE_S + 1
 
     async def close(self):
         pass
 
 
-@pytest.fixture(params=[Local])
+class OnRedis:
+    """Placements of two hub processes on a Redis of their own."""
+
+    LEASE_S = 0.3
+
+    def __init__(self, url):
+        self.store = RedisPlacements(url, f"t{next(NUMBERS)}:", lease_s=self.LEASE_S)
+        self._other = RedisPlacements(url, f"t{NUMBERS.last}:", lease_s=self.LEASE_S)
+
+    def another(self):
+        return self._other
+
+    async def pass_lease(self, room):
+        async with asyncio.timeout(10):
+            while await self.store.find(room):  # noqa: ASYNC110 - the server's own clock
+                await asyncio.sleep(0.02)
+
+    async def close(self):
+        await self.store.close()
+        await self._other.close()
+
+
+class Numbers:
+    """Prefixes, so that tests share a server and no keys."""
+
+    last = 0
+
+    def __next__(self):
+        self.last += 1
+        return self.last
+
+
+NUMBERS = Numbers()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.launch()
+    wait_for(server.answers, "redis")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["local", "redis"])
 async def kept(request):
-    kept = request.param()
+    kept = Local() if request.param == "local" else OnRedis(request.getfixturevalue("server").url)
     yield kept
     await kept.close()
 
@@ -58,7 +104,7 @@ async def test_a_room_that_was_forgotten_meanwhile_can_be_moved(kept):
 
 async def test_a_lease_nobody_renews_ends(kept):
     await kept.store.place("old", "sfu", None)
-    await kept.pass_lease()
+    await kept.pass_lease("old")
     assert await kept.store.find("old") is None
     assert await kept.another().place("old", "sfu-1", None) == "sfu-1"
 
@@ -70,3 +116,39 @@ async def test_renewing_keeps_rooms_and_tells_which_are_elsewhere(kept):
     assert await kept.store.find("hall") == "sfu-1"
     assert await kept.another().find("new") == "sfu"
     assert await kept.store.renew("sfu", []) == {}
+
+
+async def test_a_redis_that_is_away_is_told():
+    store = RedisPlacements(f"redis://127.0.0.1:{free_port()}", "t:")
+    with pytest.raises(PlacementsAway):
+        await store.find("lobby")
+    with pytest.raises(PlacementsAway):
+        await store.renew("sfu", ["lobby"])
+    await store.close()
+
+
+async def test_many_rooms_are_renewed(server):
+    store = RedisPlacements(server.url, "many:")
+    rooms = [f"room-{number}" for number in range(1_200)]
+    await store.place("room-700", "sfu-1", None)
+    assert await store.renew("sfu", rooms) == {"room-700": "sfu-1"}
+    assert await store.find("room-1199") == "sfu"
+    await store.close()
+
+
+async def test_sfus_are_registered_for_a_lease(server):
+    registry = RedisRegistry(server.url, "reg:", lease_s=0.2)
+    lasting = RedisRegistry(server.url, "reg:")
+    assert await registry.registered() == {}
+    await registry.register("a/sfu", "10.0.0.1:7900")
+    await lasting.register("b/sfu", "[2001:db8::1]:7900")
+    both = {"a/sfu": "10.0.0.1:7900", "b/sfu": "[2001:db8::1]:7900"}
+    assert await lasting.registered() == both
+    async with asyncio.timeout(10):
+        while await lasting.registered() == both:  # noqa: ASYNC110 - the server's clock
+            await asyncio.sleep(0.02)
+    assert await lasting.registered() == {"b/sfu": both["b/sfu"]}
+    await lasting.forget("b/sfu")
+    assert await registry.registered() == {}
+    await registry.close()
+    await lasting.close()
