@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-media loss-media differ-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration
+.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -41,6 +41,15 @@ bench-text: .venv/.dev
 loss-media: .venv/.dev
 	$(BIN)/python -m loadtest loss --repeats $(REPEATS) --out loadtest/results
 REPEATS ?= 2
+
+# What counting, shipping and reporting cost; PARTS="count hub ship report" chooses.
+bench-metering: .venv/.dev
+	$(BIN)/python -m tests.bench.metering $(PARTS) --repeats $(REPEATS) --out loadtest/results
+
+# Hub and SFU killed KILLS times under load, the database away and the disk full now and then.
+KILLS ?= 300
+crash-loop: .venv/.dev servers
+	$(BIN)/python -m tests.crash.loop --kills $(KILLS)
 
 # Not part of `test`, which replays what was found: SECONDS and SEED say how long and which inputs.
 SECONDS ?= 60
