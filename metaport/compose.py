@@ -34,6 +34,7 @@ from metaport.api.resources import MediaResources
 from metaport.api.services import Readiness, Services
 from metaport.backbone import RedisBackbone, backbone_of
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
+from metaport.budget_watch import BudgetWatch
 from metaport.config import Config
 from metaport.db.engine import connect
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
@@ -42,6 +43,7 @@ from metaport.db.messages import SqlMessages
 from metaport.db.periods import Periods
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
+from metaport.db.webhooks import SqlWebhooks
 from metaport.garbage import spare_collections
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.log import Log, LogError
@@ -55,6 +57,7 @@ from metaport.revocation_file import RevocationFile
 from metaport.revocation_watch import RevocationWatch
 from metaport.room_file import RoomFile
 from metaport.room_watch import RoomWatch
+from metaport.secret_files import webhook_key
 from metaport.sent_counts import SentShipper
 from metaport.sfu_process import sfu_processes
 from metaport.siblings import Siblings
@@ -66,6 +69,7 @@ from metaport.usage_privacy import usage_key, user_names
 from metaport.usage_reconcile import reconcile_daily
 from metaport.usage_retention import drop_old_details
 from metaport.usage_storage import measure_stored
+from metaport.webhooks import Secrets, Sender
 from metering.errors import LedgerUnavailable, PriceBookError
 from metering.meters import PEAK_USERS
 from sfu.control import ControlClient, ControlError
@@ -208,6 +212,9 @@ class HubProcess:
                 self._backbone.bus, ledger, self._backbone.bus.registry, name_of
             )
         self._journal = chat_journal.ChatJournal(self._usage, orders=self._backbone.orders)
+        self._webhooks = SqlWebhooks(ledger.engine)
+        self._webhook_secrets = Secrets(webhook_key(config.secrets_dir))
+        self._sender = Sender(self._webhooks, self._webhook_secrets, time.time)
         self._room_store = SqlRooms(ledger.engine)
         self._rooms = RoomWatch(
             self._room_store, RoomFile(own.file(config, "rooms")), self._backbone.signals
@@ -300,6 +307,7 @@ class HubProcess:
                 forget=self._forget(),
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 measure=self._measure(),
+                tell=self._tell(),
                 reconcile=reconcile_daily(config, self._ledger, time.time),
                 sync=keep_synced(self._log),
                 checkpoint=every(HEARTBEAT_S, self._checkpoint),
@@ -338,6 +346,16 @@ class HubProcess:
             config, ledger = self._config, self._ledger
             name = self._own.name
             await measure_stored(ledger, ledger.engine, config.data.dir, name, time.time)
+
+    async def _tell(self) -> None:
+        """Watch the budget and send webhooks; once a machine, and safe to be done by several."""
+        if self._own.number == 0:
+            budget = BudgetWatch(
+                self._config.usage.contract, self._reports, self._webhooks, time.time
+            )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._sender.run(), name="send-webhooks")
+                group.create_task(budget.run(), name="watch-budget")
 
     def _lapsed(self, room: str) -> None:
         self._hub.lapsed(room)
@@ -456,6 +474,8 @@ class HubProcess:
             post_to_stream=self._chat.streams.post,
             attach=self._hub.attach,
             enter=self._enter,
+            webhooks=self._webhooks,
+            webhook_secrets=self._webhook_secrets,
             room_store=self._room_store,
             rooms_changed=self._rooms.changed,
             present=self._hub.present,
@@ -500,6 +520,8 @@ class HubProcess:
             degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:
             degraded["ledger"] = self._shipper.failing
+        if self._sender.failing is not None:
+            degraded["webhooks"] = self._sender.failing
         if self._writer.failing is not None:
             degraded["history"] = self._writer.failing
         try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TOKEN_KEY = "token.key"
+WEBHOOK_KEY = "webhook.key"
 # A refresh token lives 30 days by default: with a rotation a month all hold to their end.
 FORMER_KEPT = 3
 SECRET_BYTES = 32  # RFC 7518 section 3.2: as many as the hash has
@@ -40,6 +41,20 @@ def signing_secrets(
             f"{path} holds fewer than {SECRET_BYTES} bytes; remove it to get a new key"
         )
     return *lines, *former
+
+
+def webhook_key(secrets_dir: Path) -> str:
+    """Return the key that the secrets of webhooks derive from, made at first use.
+
+    Raises `OSError`, `ValueError`.
+    """
+    path = secrets_dir / WEBHOOK_KEY
+    if not path.exists():
+        write_secret(path, _new_secret() + "\n")
+    key = path.read_text("utf-8").strip()
+    if len(key.encode()) < SECRET_BYTES:
+        raise ValueError(f"{path} holds fewer than {SECRET_BYTES} bytes")
+    return key
 
 
 def rotate_secret(secrets_dir: Path, *, keep: int) -> None:

@@ -15,6 +15,7 @@ from metaport.api import (
     revocation,
     rooms,
     usage,
+    webhooks,
     whip,
 )
 from metaport.api.bodies import respond
@@ -62,6 +63,12 @@ def build_app(services: Services) -> web.Application:
             web.get("/api/v1/media/sfus", media.sfus),
             web.get("/api/v1/media/rooms", media.rooms),
             web.get("/api/v1/media/rooms/{room}", media.room),
+            web.get("/api/v1/webhooks", webhooks.index),
+            web.post("/api/v1/webhooks", webhooks.create),
+            web.patch("/api/v1/webhooks/{webhook}", webhooks.change),
+            web.delete("/api/v1/webhooks/{webhook}", webhooks.remove),
+            web.get("/api/v1/webhooks/{webhook}/deliveries", webhooks.deliveries),
+            web.post("/api/v1/webhooks/{webhook}/replay", webhooks.replay),
             web.get("/api/v1/usage/report", usage.report),
             web.get("/api/v1/usage/budget", usage.budget),
             web.get("/api/v1/usage/visit", usage.visit),

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from metaport import __version__
-from metaport.api import accounts, history, revocation, rooms
+from metaport.api import accounts, history, revocation, rooms, webhooks
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -50,6 +50,18 @@ OPERATIONS = (
               roles=("operator", "admin")),
     Operation("get", "/api/v1/media/rooms/{room}", "방 하나의 진단 / The same of one room",
               roles=("operator", "admin")),
+    Operation("get", "/api/v1/webhooks", "웹훅 목록 / Endpoints that are told of events",
+              answer=webhooks.WebhookList, roles=("admin",)),
+    Operation("post", "/api/v1/webhooks", "웹훅 추가 / Tell an endpoint of events",
+              webhooks.WebhookRequest, webhooks.Webhook, roles=("admin",)),
+    Operation("patch", "/api/v1/webhooks/{webhook}", "웹훅 변경, 비밀 교체 / Change, rotate",
+              webhooks.WebhookPatch, webhooks.Webhook, roles=("admin",)),
+    Operation("delete", "/api/v1/webhooks/{webhook}", "웹훅 삭제 / Forget an endpoint",
+              roles=("admin",)),
+    Operation("get", "/api/v1/webhooks/{webhook}/deliveries", "전달 현황 / How far telling is",
+              answer=webhooks.DeliveryList, roles=("admin",), query=("state",)),
+    Operation("post", "/api/v1/webhooks/{webhook}/replay", "다시 전달 / Try dead ones again",
+              webhooks.ReplayRequest, webhooks.Replayed, roles=("admin",)),
     Operation("get", "/api/v1/usage/report", "월 사용량·금액 / Usage and amount of a month",
               roles=("operator", "admin"), query=("month", "format", "lang")),
     Operation("get", "/api/v1/usage/budget", "예산 대비 현황 / Usage held against the contract",

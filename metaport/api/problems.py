@@ -65,6 +65,8 @@ TITLES: dict[str, tuple[int, str, str]] = {
         "서명 키를 확인하는 중입니다",
         "The key of the token is not known yet",
     ),
+    "no-such-webhook": (404, "그런 웹훅이 없습니다", "There is no such webhook"),
+    "webhooks-away": (503, "지금은 웹훅을 확인할 수 없습니다", "Webhooks cannot be read now"),
     "rooms-away": (503, "지금은 방 설정을 확인할 수 없습니다", "Room settings cannot be read now"),
     "not-ready": (503, "아직 준비되지 않았습니다", "Not ready"),
 }

@@ -12,8 +12,10 @@ from chatd.room_book import RoomSettings
 from metaport.api.forwarded import Proxies
 from metaport.api.resources import MediaResources, Presence
 from metaport.config import Config
+from metaport.db.webhooks import SqlWebhooks
 from metaport.revocation import Revocation
 from metaport.tokens import Claims, Tokens
+from metaport.webhooks import Secrets
 from metering.budget_statement import BudgetStatement
 from metering.contract import Contract
 from metering.report import Report
@@ -123,6 +125,8 @@ class Services:
     """How many users are in a room."""
     wait_for_room: Callable[[str], float]
     """Seconds until this user may open another direct room; 0 admits it."""
+    webhooks: SqlWebhooks
+    webhook_secrets: Secrets
     check_admin: Callable[[str, str], bool]
     wait_for_login: Callable[[str], float]
     wait_for_guest: Callable[[str], float]

@@ -1,0 +1,205 @@
+"""Who is told of events, over HTTP: endpoints, their secret, deliveries and replay; role admin."""
+
+import secrets
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from metaport.api.access import require
+from metaport.api.bodies import read_json, respond
+from metaport.api.problems import Problem
+from metaport.api.services import SERVICES, Services
+from metaport.db.errors import DatabaseError
+from metaport.db.webhooks import DEAD, DELIVERED, PENDING, Endpoint
+from metaport.webhooks import fault_of
+
+MOST_ENDPOINTS = 100
+LIMIT = 200
+
+Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9_.*]+$")]
+Patterns = Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1, max_length=32)]
+
+
+class WebhookRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Tell `url` of events whose type fits one of the patterns, `budget.*` or `*`."""
+
+    url: str
+    events: Patterns = ("*",)
+
+
+class WebhookPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """Change some of an endpoint; `rotate` makes a new secret, the former signs a day longer."""
+
+    url: str | msgspec.UnsetType = msgspec.UNSET
+    events: Patterns | msgspec.UnsetType = msgspec.UNSET
+    enabled: bool | msgspec.UnsetType = msgspec.UNSET
+    rotate: bool = False
+
+
+class Webhook(msgspec.Struct, omit_defaults=True):
+    """An endpoint. `secret` is told where it was just made, never again."""
+
+    id: str
+    url: str
+    events: tuple[str, ...]
+    enabled: bool
+    secret: str | None = None
+
+
+class WebhookList(msgspec.Struct):
+    """All endpoints, the oldest first."""
+
+    webhooks: list[Webhook]
+
+
+class WebhookDelivery(msgspec.Struct):
+    """How far telling an event has come."""
+
+    event: str
+    type: str
+    at: int
+    state: str
+    attempts: int
+    next_at: int
+    status: int | None
+    error: str | None
+
+
+class DeliveryList(msgspec.Struct):
+    """Deliveries to an endpoint, the newest events first."""
+
+    deliveries: list[WebhookDelivery]
+
+
+class ReplayRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Try dead deliveries again: of one event, or all."""
+
+    event: str | None = None
+
+
+class Replayed(msgspec.Struct):
+    """How many are tried again."""
+
+    replayed: int
+
+
+async def create(request: web.Request) -> web.Response:
+    """Keep a new endpoint and tell its secret."""
+    services = request.app[SERVICES]
+    claims = require(request, services.tokens, services.clock(), "admin")
+    body = await read_json(request, WebhookRequest)
+    _check(body.url)
+    now = services.clock()
+    endpoint = Endpoint("we_" + secrets.token_hex(8), body.url, body.events, True, 1, int(now))
+    try:
+        if len(await services.webhooks.endpoints()) >= MOST_ENDPOINTS:
+            raise Problem("bad-request", f"webhooks: {MOST_ENDPOINTS}")
+        await services.webhooks.add(endpoint, claims.user, now)
+    except DatabaseError:
+        raise Problem("webhooks-away", retry_after_s=2) from None
+    return respond(_told(services, endpoint, with_secret=True), 201)
+
+
+async def index(request: web.Request) -> web.Response:
+    """Return all endpoints."""
+    services = request.app[SERVICES]
+    require(request, services.tokens, services.clock(), "admin")
+    try:
+        found = await services.webhooks.endpoints()
+    except DatabaseError:
+        raise Problem("webhooks-away", retry_after_s=2) from None
+    return respond(WebhookList([_told(services, endpoint) for endpoint in found]))
+
+
+async def change(request: web.Request) -> web.Response:
+    """Change an endpoint, or its secret."""
+    services = request.app[SERVICES]
+    require(request, services.tokens, services.clock(), "admin")
+    patch = await read_json(request, WebhookPatch)
+    endpoint = await _found(request, services)
+    given: dict[str, Any] = {
+        name: value
+        for name in ("url", "events", "enabled")
+        if (value := getattr(patch, name)) is not msgspec.UNSET
+    }
+    if "url" in given:
+        _check(given["url"])
+    endpoint = endpoint._replace(**given)
+    if patch.rotate:
+        endpoint = endpoint._replace(
+            secret_version=endpoint.secret_version + 1, rotated_at_s=int(services.clock())
+        )
+    try:
+        if not await services.webhooks.change(endpoint):
+            raise Problem("no-such-webhook", webhook=endpoint.id)
+    except DatabaseError:
+        raise Problem("webhooks-away", retry_after_s=2) from None
+    return respond(_told(services, endpoint, with_secret=patch.rotate))
+
+
+async def remove(request: web.Request) -> web.Response:
+    """Forget an endpoint and what it was still to be told."""
+    services = request.app[SERVICES]
+    require(request, services.tokens, services.clock(), "admin")
+    name = request.match_info["webhook"]
+    try:
+        done = await services.webhooks.remove(name)
+    except DatabaseError:
+        raise Problem("webhooks-away", retry_after_s=2) from None
+    if not done:
+        raise Problem("no-such-webhook", webhook=name)
+    return web.Response(status=204)
+
+
+async def deliveries(request: web.Request) -> web.Response:
+    """Return deliveries to an endpoint, of one `state` if given."""
+    services = request.app[SERVICES]
+    require(request, services.tokens, services.clock(), "admin")
+    state = request.query.get("state")
+    if state not in (None, PENDING, DELIVERED, DEAD):
+        raise Problem("bad-request", f"state: {PENDING}|{DELIVERED}|{DEAD}")
+    endpoint = await _found(request, services)
+    try:
+        found = await services.webhooks.deliveries(endpoint.id, state, LIMIT)
+    except DatabaseError:
+        raise Problem("webhooks-away", retry_after_s=2) from None
+    return respond(DeliveryList([WebhookDelivery(*delivery) for delivery in found]))
+
+
+async def replay(request: web.Request) -> web.Response:
+    """Try dead deliveries again."""
+    services = request.app[SERVICES]
+    require(request, services.tokens, services.clock(), "admin")
+    body = await read_json(request, ReplayRequest)
+    endpoint = await _found(request, services)
+    try:
+        count = await services.webhooks.replay(endpoint.id, body.event, services.clock())
+    except DatabaseError:
+        raise Problem("webhooks-away", retry_after_s=2) from None
+    return respond(Replayed(count))
+
+
+def _check(url: str) -> None:
+    fault = fault_of(url)
+    if fault is not None:
+        raise Problem("bad-request", f"url {fault}")
+
+
+async def _found(request: web.Request, services: Services) -> Endpoint:
+    name = request.match_info["webhook"]
+    try:
+        found = await services.webhooks.endpoints()
+    except DatabaseError:
+        raise Problem("webhooks-away", retry_after_s=2) from None
+    for endpoint in found:
+        if endpoint.id == name:
+            return endpoint
+    raise Problem("no-such-webhook", webhook=name)
+
+
+def _told(services: Services, endpoint: Endpoint, *, with_secret: bool = False) -> Webhook:
+    secret = None
+    if with_secret:
+        secret = services.webhook_secrets.of(endpoint.id, endpoint.secret_version)
+    return Webhook(endpoint.id, endpoint.url, endpoint.events, endpoint.enabled, secret)

@@ -1,0 +1,278 @@
+"""Webhooks on SQL: endpoints, events that are there once, and deliveries with their leases."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, and_, delete, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from metaport.db.engine import DRIVER_ERRORS, first_line, prepare
+from metaport.db.errors import DatabaseUnavailable
+from metaport.db.tables.webhook import webhook_delivery, webhook_endpoint, webhook_event
+
+PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
+
+
+class Endpoint(NamedTuple):
+    """Who is told: an address, patterns of event types, and which secret signs."""
+
+    id: str
+    url: str
+    events: tuple[str, ...]
+    enabled: bool
+    secret_version: int
+    rotated_at_s: int
+
+
+class Event(NamedTuple):
+    """Something to tell. The same `id` is the same event, however often it is put."""
+
+    id: str
+    type: str
+    at_ms: int
+    data: dict[str, Any]
+
+
+class Due(NamedTuple):
+    """One delivery that is to be tried now."""
+
+    event_id: str
+    type: str
+    at_ms: int
+    body: str
+    endpoint: Endpoint
+    attempts: int
+
+
+class Delivery(NamedTuple):
+    """How far telling an event to an endpoint has come."""
+
+    event_id: str
+    type: str
+    at_ms: int
+    state: str
+    attempts: int
+    next_at_s: int
+    last_status: int | None
+    last_error: str | None
+
+
+class SqlWebhooks:
+    """Endpoints, events and deliveries on an engine.
+
+    Everything here raises `DatabaseUnavailable` when there is no way in, `SchemaBehind` and
+    `SchemaUnknown`.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._prepared = False
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+
+    async def endpoints(self) -> list[Endpoint]:
+        """Return all endpoints in the order they were made."""
+        query = select(webhook_endpoint).order_by(
+            webhook_endpoint.c.created_at_s, webhook_endpoint.c.id
+        )
+        async with self._transaction() as connection:
+            return [_endpoint(row) for row in await connection.execute(query)]
+
+    async def add(self, endpoint: Endpoint, by: str, at_s: float) -> None:
+        """Keep a new endpoint."""
+        values = _values(endpoint) | {
+            "id": endpoint.id,
+            "created_by": by,
+            "created_at_s": int(at_s),
+        }
+        async with self._transaction() as connection:
+            await connection.execute(insert(webhook_endpoint).values(values))
+
+    async def change(self, endpoint: Endpoint) -> bool:
+        """Keep an endpoint as it is now; False where there is none of its id."""
+        statement = update(webhook_endpoint).where(webhook_endpoint.c.id == endpoint.id)
+        async with self._transaction() as connection:
+            done = await connection.execute(statement.values(_values(endpoint)))
+            return done.rowcount == 1
+
+    async def remove(self, endpoint_id: str) -> bool:
+        """Forget an endpoint and what it was still to be told; False where there is none."""
+        statement = delete(webhook_endpoint).where(webhook_endpoint.c.id == endpoint_id)
+        async with self._transaction() as connection:
+            return (await connection.execute(statement)).rowcount == 1
+
+    async def put(self, events: Sequence[Event]) -> int:
+        """Keep events and whom they are for; return how many were not there before.
+
+        One transaction: an event stands with all its deliveries or not at all.
+        """
+        new = 0
+        async with self._transaction() as connection:
+            enabled = select(webhook_endpoint).where(webhook_endpoint.c.enabled)
+            endpoints = [_endpoint(row) for row in await connection.execute(enabled)]
+            for event in events:
+                new += await self._put(connection, event, endpoints)
+        return new
+
+    async def _put(
+        self, connection: AsyncConnection, event: Event, endpoints: Sequence[Endpoint]
+    ) -> int:
+        body = json.dumps(
+            {"id": event.id, "type": event.type, "at": event.at_ms, "data": event.data},
+            ensure_ascii=False,
+        )
+        statement = self._insert(webhook_event).values(
+            id=event.id, type=event.type, at_ms=event.at_ms, body=body
+        )
+        done = await connection.execute(statement.on_conflict_do_nothing())
+        if done.rowcount != 1:
+            return 0
+        told = [
+            {
+                "event_id": event.id, "endpoint_id": endpoint.id, "state": PENDING, "attempts": 0,
+                "next_at_s": event.at_ms // 1000,
+            }
+            for endpoint in endpoints
+            if any(fnmatchcase(event.type, pattern) for pattern in endpoint.events)
+        ]  # fmt: skip
+        if told:
+            await connection.execute(insert(webhook_delivery), told)
+        return 1
+
+    async def claim(self, now_s: float, limit: int, lease_s: int) -> list[Due]:
+        """Take deliveries that are due; nobody else gets them before the lease is over."""
+        table = webhook_delivery.c
+        query = (
+            select(webhook_delivery, webhook_event, webhook_endpoint)
+            .join(webhook_event, webhook_event.c.id == table.event_id)
+            .join(webhook_endpoint, webhook_endpoint.c.id == table.endpoint_id)
+            .where(table.state == PENDING, table.next_at_s <= int(now_s))
+            .where(webhook_endpoint.c.enabled)
+            .order_by(table.next_at_s)
+            .limit(limit)
+            # SQLite has one writer at a time, leaves this out, and is told to begin as one.
+            .with_for_update(skip_locked=True, of=webhook_delivery)
+        )
+        async with self._transaction() as connection:
+            if connection.dialect.name == "sqlite":
+                await connection.execute(text("BEGIN IMMEDIATE"))
+            rows = (await connection.execute(query)).all()
+            for row in rows:
+                await connection.execute(
+                    update(webhook_delivery)
+                    .where(_is(row.event_id, row.endpoint_id))
+                    .values(next_at_s=int(now_s) + lease_s)
+                )
+        return [
+            Due(
+                row.event_id, row.type, row.at_ms, row.body,
+                Endpoint(
+                    row.endpoint_id, row.url, tuple(json.loads(row.events)), row.enabled,
+                    row.secret_version, row.rotated_at_s,
+                ),
+                row.attempts,
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def settle(
+        self,
+        due: Due,
+        state: str,
+        *,
+        next_at_s: int,
+        status: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Write down how an attempt ended."""
+        statement = update(webhook_delivery).where(_is(due.event_id, due.endpoint.id))
+        values = {
+            "state": state,
+            "attempts": due.attempts + 1,
+            "next_at_s": next_at_s,
+            "last_status": status,
+            "last_error": error,
+        }
+        async with self._transaction() as connection:
+            await connection.execute(statement.values(values))
+
+    async def deliveries(self, endpoint_id: str, state: str | None, limit: int) -> list[Delivery]:
+        """Return deliveries to an endpoint, the newest events first."""
+        table = webhook_delivery.c
+        query = select(webhook_delivery, webhook_event.c.type, webhook_event.c.at_ms).join(
+            webhook_event, webhook_event.c.id == table.event_id
+        )
+        query = query.where(table.endpoint_id == endpoint_id)
+        if state is not None:
+            query = query.where(table.state == state)
+        query = query.order_by(webhook_event.c.at_ms.desc(), table.event_id).limit(limit)
+        async with self._transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            Delivery(
+                row.event_id, row.type, row.at_ms, row.state, row.attempts, row.next_at_s,
+                row.last_status, row.last_error,
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def replay(self, endpoint_id: str, event_id: str | None, now_s: float) -> int:
+        """Try dead deliveries again, one event or all; return how many."""
+        table = webhook_delivery.c
+        statement = update(webhook_delivery).where(
+            table.endpoint_id == endpoint_id, table.state == DEAD
+        )
+        if event_id is not None:
+            statement = statement.where(table.event_id == event_id)
+        values = {"state": PENDING, "attempts": 0, "next_at_s": int(now_s)}
+        async with self._transaction() as connection:
+            return (await connection.execute(statement.values(values))).rowcount
+
+    async def forget(self, before_s: float) -> int:
+        """Delete old events that nobody is still to be told; return how many."""
+        waiting = select(webhook_delivery.c.event_id).where(webhook_delivery.c.state == PENDING)
+        statement = delete(webhook_event).where(
+            webhook_event.c.at_ms < int(before_s * 1000), webhook_event.c.id.not_in(waiting)
+        )
+        async with self._transaction() as connection:
+            return (await connection.execute(statement)).rowcount
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            if not self._prepared:
+                await prepare(self._engine)
+                self._prepared = True
+            async with self._engine.begin() as connection:
+                yield connection
+        except DRIVER_ERRORS as error:
+            raise DatabaseUnavailable(first_line(error)) from error
+
+
+def _is(event_id: str, endpoint_id: str) -> Any:
+    table = webhook_delivery.c
+    return and_(table.event_id == event_id, table.endpoint_id == endpoint_id)
+
+
+def _values(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "url": endpoint.url,
+        "events": json.dumps(endpoint.events),
+        "enabled": endpoint.enabled,
+        "secret_version": endpoint.secret_version,
+        "rotated_at_s": endpoint.rotated_at_s,
+    }
+
+
+def _endpoint(row: Row[Any]) -> Endpoint:
+    return Endpoint(
+        row.id,
+        row.url,
+        tuple(json.loads(row.events)),
+        row.enabled,
+        row.secret_version,
+        row.rotated_at_s,
+    )
