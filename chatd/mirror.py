@@ -22,6 +22,8 @@ class Question:
     deadline: float
     # Read from Redis once on its behalf; what is not in the tail then is not kept anywhere.
     read: bool = False
+    # A reading that began after it has told the room's place.
+    placed: bool = False
 
 
 # What is held behind a gap, in messages. Over it everything is read again once the gap is seen.
@@ -185,16 +187,21 @@ class Mirror:
         return publications, receipts
 
     def page(self, since: Since | None, history: int) -> Page | None:
-        """Answer from the tail, None when more than it has is asked for."""
-        if not self.epoch:
+        """Answer from the tail, None when more than it has is asked for, or when it may be old."""
+        if not self.epoch or self.is_elsewhere(since):
             return None
         if since is None:
             enough = len(self.tail) >= min(history, self.offset)
             return self._last(history) if enough else None
-        if since.epoch != self.epoch or since.offset > self.offset:
-            return Page(self.epoch, self.offset, False, ())
         missed = self.tail.after(since.offset, self.offset)
         return None if missed is None else Page(self.epoch, self.offset, True, missed)
+
+    def is_elsewhere(self, since: Since | None) -> bool:
+        """Say whether somebody was at a place that is not known here.
+
+        They may be ahead: what another process has told them is still on its way to this one.
+        """
+        return since is not None and (since.epoch != self.epoch or since.offset > self.offset)
 
     def best_page(self, since: Since | None, history: int) -> Page:
         """Answer from the tail, though more may have been asked for."""

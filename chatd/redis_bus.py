@@ -448,7 +448,8 @@ class RedisBus:
         questions, mirror.questions = mirror.questions, []
         for question in questions:
             page = mirror.page(question.since, question.history)
-            if page is None and question.read:
+            nowhere = question.placed and mirror.is_elsewhere(question.since)
+            if page is None and (question.read or nowhere):
                 # Redis was asked for all of it and has no more.
                 page = mirror.best_page(question.since, question.history)
             if page is None:
@@ -787,6 +788,7 @@ class _Reading(Errand):
         self._peers = self._bus._news(self._lane)
         since, history = self._bus._needed(mirror)
         for question in mirror.questions:
+            question.placed = True
             question.read = question.since is None or (
                 since is not None and question.since.epoch == since.epoch
             )

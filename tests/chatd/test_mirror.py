@@ -176,3 +176,16 @@ def test_a_reading_does_not_take_ours_for_anothers() -> None:
     lapsed, ready = mirror.load("e1", 3, _entries(1, 2, 3), decode)
     assert not lapsed
     assert [(p.message.offset, p.own) for p in ready] == [(1, False), (2, True), (3, False)]
+
+
+def test_somebody_ahead_of_this_process_is_not_told_to_begin_anew() -> None:
+    """Another process told them the message that is still on its way here; or a new epoch."""
+    mirror = _mirror(7)
+    for since in (Since("e1", 8), Since("e2", 1)):
+        assert mirror.is_elsewhere(since)
+        assert mirror.page(since, 0) is None
+    _load(mirror, 8, _entries(8))
+    page = mirror.page(Since("e1", 8), 0)
+    assert page is not None
+    assert (page.recovered, page.offset, list(page.entries)) == (True, 8, [])
+    assert not mirror.best_page(Since("e2", 1), 0).recovered

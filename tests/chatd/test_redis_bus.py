@@ -711,3 +711,20 @@ async def test_a_repeat_of_what_a_dead_process_accepted_is_kept_as_it_was_said(
     assert repeat.unkept is not None
     assert (repeat.unkept.own, repeat.unkept.message.body) == (True, "with a key")
     assert repeat.unkept.message.offset == first.offset
+
+
+async def test_who_comes_from_a_process_that_is_ahead_recovers_here(
+    server: RedisServer, proxy: TcpProxy, open_station: Opener
+) -> None:
+    """What a client has heard elsewhere may still be on its way to this process."""
+    ahead, behind = await open_station(server.url), await open_station(proxy.url)
+    await ahead.join("lobby")
+    page = await behind.join("lobby")
+    proxy.freeze_subscribers()
+    await ahead.say("lobby", "one", "two")
+    recovered = await behind.ask("lobby", Since(page.epoch, 2))
+    assert recovered is not None
+    assert (recovered.recovered, recovered.offset) == (True, 2)
+    above = await behind.ask("lobby", Since(page.epoch, 3))
+    assert above is not None
+    assert (above.recovered, above.offset, list(above.entries)) == (False, 2, [])
