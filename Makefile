@@ -73,7 +73,13 @@ fuzz-media: .venv/.dev
 ONLY ?=
 .PHONY: interop
 interop: .venv/.dev servers
+	@sh tests/interop/install_clients.sh
 	$(BIN)/python -m tests.interop --only "$(ONLY)"
+
+# A million malformed packets, 20,000 a second, on the port of a live room.
+.PHONY: flood-media
+flood-media: .venv/.dev
+	$(BIN)/python -m tests.sfu.flood
 
 # KiB of the SFU for each participant with voice (Linux).
 measure-media-memory: .venv/.dev

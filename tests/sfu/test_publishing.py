@@ -40,7 +40,7 @@ def receive(connection: Publishing, text: str, **sources: str) -> str:
     return connection.receive_offer(sdp.parse(text), named, CANDIDATES, 0.0)
 
 
-@pytest.mark.parametrize("browser", ["chromium", "firefox", "aiortc"])
+@pytest.mark.parametrize("browser", ["chromium", "firefox", "aiortc", "gstreamer"])
 async def test_answers_are_the_recorded_ones(network: Network, browser: str) -> None:
     text = receive(publishing(network), recorded(f"{browser}_publishes"))
     expected = (RECORDED / f"to_{browser}_publishing.sdp").read_bytes().decode()
