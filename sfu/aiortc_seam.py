@@ -4,6 +4,7 @@ aiortc is pinned to one version because of this file. What it relies on (aiortc 
 
 - `RTCDtlsTransport` asks of its ICE transport only `_recv`, `_send` and `role`;
 - `_srtp_profiles` is the order of preference, and the DTLS server's order decides;
+- once connected, it needs its task and `_ssl` only for what `sfu.farewell` does with less;
 - after `start`, `_rx_srtp` and `_tx_srtp` are pylibsrtp sessions, whose `_srtp[0]` is the
   `srtp_t` that libsrtp's own functions take.
 
@@ -30,6 +31,7 @@ from OpenSSL import SSL
 from pylibsrtp import Session
 from pylibsrtp._binding import ffi, lib
 
+from sfu.farewell import Farewell, farewell_of
 from sfu.sdp import Fingerprint
 
 logger = logging.getLogger(__name__)
@@ -151,7 +153,8 @@ class DtlsSrtp:
 
     1. `receive_dtls` takes datagrams from the start; they wait until `start` tells whom to trust.
     2. `on_connected` is called once keys are there: `protect_*` and `unprotect_*` work.
-    3. `on_closed(reason)` is called once when the handshake fails or the peer says goodbye,
+    3. `settle`, once the peer has shown that it has keys too, lets go of OpenSSL.
+    4. `on_closed(reason)` is called once when the handshake fails or the peer says goodbye,
        not after `close`.
     """
 
@@ -173,6 +176,9 @@ class DtlsSrtp:
         self._closed = False
         self._rx: Any = None  # srtp_t, owned by the sessions of self._dtls
         self._tx: Any = None
+        self._sessions: tuple[Session, Session] | None = None
+        # What is left of DTLS after settle().
+        self._farewell: Farewell | None = None
         # None until start(); ends with the handshake, cancelled by close().
         self._handshake_task: asyncio.Task[None] | None = None
 
@@ -191,8 +197,9 @@ class DtlsSrtp:
         """Return what `protect_rtp` uses; `None` without keys, or if it is not as expected."""
         if not self.connected or ffi.typeof(_protect_pointer).cname != _FUNCTION:
             return None
+        assert self._sessions is not None
         return Sender(
-            self._dtls._tx_srtp._srtp,
+            self._sessions[1]._srtp,
             int(ffi.cast("uintptr_t", self._tx)),
             int(ffi.cast("uintptr_t", _protect_pointer)),
         )
@@ -220,6 +227,10 @@ class DtlsSrtp:
 
     def receive_dtls(self, datagram: bytes) -> bool:
         """Take a DTLS datagram; `False` when it was dropped because too many wait."""
+        if self._farewell is not None:
+            if self._farewell.is_goodbye(datagram):
+                self._end("closed_by_peer")
+            return True
         try:
             self._shim.received.put_nowait(datagram)
         except asyncio.QueueFull:
@@ -270,6 +281,21 @@ class DtlsSrtp:
             raise UnprotectError(_UNPROTECT_CAUSES.get(status, "srtp_malformed"))
         return _buffer[: _length[0]]
 
+    def settle(self) -> None:
+        """Keep of DTLS what goodbyes need; call it when the peer's SRTP proved it is through.
+
+        A flight sent again is of no use to it then. OpenSSL stays where the cipher is a rare one.
+        """
+        ssl = self._dtls._ssl
+        if not self.connected or self._farewell is not None or ssl is None:
+            return
+        self._farewell = farewell_of(ssl)
+        if self._farewell is None:
+            return
+        assert self._dtls._task is not None
+        self._dtls._task.cancel()
+        self._dtls._ssl = None
+
     def close(self) -> None:
         """Say goodbye (close_notify) and stop. Doing it twice is harmless."""
         if self._closed:
@@ -295,6 +321,7 @@ class DtlsSrtp:
             return
         rx: Session = self._dtls._rx_srtp
         tx: Session = self._dtls._tx_srtp
+        self._sessions = rx, tx
         self._rx, self._tx = rx._srtp[0], tx._srtp[0]
         assert self._dtls._task is not None
         self._dtls._task.add_done_callback(self._pump_ended)
@@ -313,6 +340,9 @@ class DtlsSrtp:
             self._on_closed(reason)
 
     def _send_close_notify(self) -> None:
+        if self._farewell is not None:
+            self._send(self._farewell.goodbye())
+            return
         ssl = self._dtls._ssl
         assert ssl is not None
         try:

@@ -85,6 +85,7 @@ class PeerTransport:
         self._counters = layer.counters
         self._reachable = False
         self._admitted = False  # the handshake was counted
+        self._heard = False  # something under the handshake's keys
         self._handshake_until: float | None = None
         self._dtls = self._fresh_dtls()
 
@@ -115,6 +116,7 @@ class PeerTransport:
             self._dtls.close()
             self._dtls = self._fresh_dtls()
             self._admitted = False
+            self._heard = False
             if self._reachable:
                 self._handshake_until = now + HANDSHAKE_S
         self.fingerprints = tuple(fingerprints)
@@ -145,9 +147,13 @@ class PeerTransport:
         rtcp = 192 <= datagram[1] <= 223
         try:
             if rtcp:
-                self.on_rtcp(self._dtls.unprotect_rtcp(datagram), now)
+                packet = self._dtls.unprotect_rtcp(datagram)
+                self._heard = True
+                self.on_rtcp(packet, now)
             else:
-                self.on_rtp(self._dtls.unprotect_rtp(datagram), now)
+                packet = self._dtls.unprotect_rtp(datagram)
+                self._heard = True
+                self.on_rtp(packet, now)
         except (UnprotectError, HostileBytes) as error:
             self._counters.dropped[error.cause] += 1
 
@@ -198,6 +204,9 @@ class PeerTransport:
 
     def handle_timeout(self, now: float) -> None:
         """Notice the end of consent (RFC 7675) and handshakes that lead nowhere."""
+        if self._heard:
+            self._heard = False
+            self._dtls.settle()
         if self._handshake_until is not None and now >= self._handshake_until:
             self._end("handshake_timeout")
         elif now >= self.ice.expires_at and not self.lost:

@@ -25,6 +25,7 @@ from tests.sfu.packets import rtp
 
 ROOM_PEOPLE = 4
 PACKETS = 250
+REPORT = bytes.fromhex("80c90001 00000001")
 
 
 async def serve(path: str) -> None:
@@ -91,6 +92,9 @@ class Person:
     def consent(self) -> None:
         self.up.check()
         self.down.check()
+        assert self.down.outgoing is not None
+        # A browser reports each second what it received.
+        self.down.socket.send(self.down.outgoing.protect_rtcp(REPORT))
 
 
 def private_kib(pid: int) -> int:
@@ -136,17 +140,21 @@ async def measure(participants: int) -> None:
 
 
 async def gather(people: dict[str, Person], control: ControlClient, first: int, last: int) -> None:
-    for number in range(first, last):
-        person = Person(number, control)
-        people[person.session] = person
-        await person.publish()
-    new = [people[f"s-{number}"] for number in range(first, last)]
-    await asyncio.gather(*(person.take_offers() for person in new))
-    for number in range(PACKETS):
+    """Let people come room by room and speak at once; at the end everybody has spoken for long."""
+    for room in range(first, last, ROOM_PEOPLE):
+        new = [Person(number, control) for number in range(room, min(last, room + ROOM_PEOPLE))]
+        people.update((person.session, person) for person in new)
         for person in new:
-            person.speak(number)
-        for person in people.values() if number % 50 == 0 else ():
+            await person.publish()
+        await asyncio.gather(*(person.take_offers() for person in new))
+        for person in new:
+            person.speak(0)
             person.consent()
+    for number in range(1, PACKETS):
+        for person in people.values():
+            person.speak(number)
+            if number % 50 == 0:
+                person.consent()
         await asyncio.sleep(0.01)
     await asyncio.sleep(1)
 

@@ -373,3 +373,45 @@ async def test_a_participant_cannot_send_as_another(network: Network) -> None:
     forged.send_rtp(rtp(2))
     assert (heard_of_ann.rtp, heard_of_bob.rtp) == ([], [])
     assert network.transports.counters.dropped["srtp_bad_authentication"] == 2
+
+
+async def settled(network: Network) -> tuple[PeerTransport, MemoryPeer, Told]:
+    transport, peer, told = await connected(network)
+    peer.send_rtp(rtp(1))
+    network.transports.handle_timeout(network.clock())
+    assert transport._dtls._dtls._ssl is None
+    return transport, peer, told
+
+
+async def test_openssl_is_let_go_once_the_peer_sends_media(network: Network) -> None:
+    """90 KiB of each transport; media, restarts and other certificates go on without it."""
+    transport, peer, told = await settled(network)
+    peer.send_rtp(rtp(2))
+    transport.send_rtp(rtp(3))
+    assert (told.rtp, peer.rtp) == ([rtp(1), rtp(2)], [rtp(3)])
+    transport.restart(network.clock())
+    peer.check(transport.credentials)
+    peer.send_rtp(rtp(4))
+    assert told.rtp[-1] == rtp(4)
+    reloaded = network.peer()
+    transport.accept([reloaded.fingerprint], reloaded.credentials, network.clock())
+    await reloaded.connect(transport.credentials, network.transports.certificate.fingerprint)
+    transport.send_rtp(rtp(7))
+    assert reloaded.rtp == [rtp(7)]
+    assert told.events == ["connected", "connected"]
+
+
+async def test_goodbyes_work_without_openssl(network: Network) -> None:
+    transport, peer, told = await settled(network)
+    stray = b"\x15\xfe\xfd\x00\x01" + urandom(34)
+    peer.send(stray)
+    peer.send(b"\x16\xfe\xfd" + urandom(60))
+    assert told.events == ["connected"]
+    await peer.close()
+    assert told.events == ["connected", "closed_by_peer"]
+    assert transport.closed
+    second, other, _ = await settled(network)
+    second.close()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert other.dtls.state == "closed"
