@@ -180,11 +180,29 @@ cdef bint may_start_key_frame(name, const uint8_t *payload, int64_t size) except
     if name not in KEY_FRAMES:
         return False
     if name == "VP8":
-        return payload[0] & 0x17 == 0x10  # S set, partition 0
+        return may_start_vp8(payload, size)
     if name == "H264":
         # What continues a fragment (FU-A) starts nothing.
         return size < 2 or payload[0] & 0x1F != 28 or payload[1] & 0x80 != 0
     return True
+
+
+cdef bint may_start_vp8(const uint8_t *payload, int64_t size) noexcept:
+    """Tell whether a frame begins here that needs no other; as `vp8_key_frame` reads it."""
+    cdef int64_t position = 1
+    if payload[0] & 0x17 != 0x10:  # S set, partition 0
+        return False
+    if payload[0] & 0x80:
+        if size < 2:
+            return False
+        position = 2
+        if payload[1] & 0x80:
+            if size < 3:
+                return False
+            position += 2 if payload[2] & 0x80 else 1
+        position += (payload[1] >> 6) & 1  # TL0PICIDX
+        position += 1 if payload[1] & 0x30 else 0  # TID and KEYIDX share a byte
+    return size >= position + 10 and payload[position] & 1 == 0
 
 
 cdef str cause(int status):

@@ -235,6 +235,9 @@ def steps(seed: random.Random, count: int) -> list[tuple[str, Any]]:
         else:
             payload = seed.choice((vp8_delta(), vp8_delta(start=False), vp8_delta(start=False)))
             payload = vp8_key(seed.choice((320, 640))) if seed.random() < 0.02 else payload
+            if seed.random() < 0.1:  # descriptors of every length, and cut ones
+                first = seed.choice((0x10, 0x90, 0x80, 0x91, 0x30))
+                payload = bytes((first,)) + seed.randbytes(seed.choice((0, 1, 2, 9, 10, 12, 40)))
             kind = 96
         extension = seed.choice((b"", level(seed.randrange(128)), two_byte((1, b"ab"), (99, b""))))
         if 0.05 < chance < 0.06:
