@@ -7,8 +7,10 @@
 3. `IceAgent.find` tells whose datagram arrived on a path; media is sent to `session.selected`.
 4. `IceSession.expires_at` passes when consent ends (RFC 7675): the caller closes the session.
 
-**Nothing is ever sent to an address that did not prove it knows a session's password**, so the
-port cannot be used to reflect traffic, and media from other addresses never reaches SRTP.
+**Nothing is ever sent to an address that did not prove it knows a session's password**, so that no
+stranger can use the port to reflect traffic, and media from other addresses never reaches SRTP. A
+lite agent sends no checks of its own: a participant who can forge sender addresses can point their
+own stream at another address, until 30 s after the last forged check.
 """
 
 from base64 import b64encode

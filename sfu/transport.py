@@ -5,6 +5,7 @@
 3. DTLS and SRTP count only from paths that proved themselves; others are dropped.
 4. `PeerTransport` decrypts and calls `on_rtp` or `on_rtcp`; `send_rtp` and `send_rtcp` encrypt
    and send at once: it is the `sfu.forwarding.Output` of its peer.
+5. Once a peer's SRTP proves that its handshake is over, OpenSSL is let go (`sfu.farewell`).
 
 **No byte from the network raises out of `receive_datagram`**: each drop is counted by cause.
 """

@@ -127,7 +127,11 @@ def _attempt_rtp(data: bytes) -> object:
         )
     )
     assert compiled == pure, "the twins differ"
-    return compiled if isinstance(compiled, str) else ("packet", data[0], len(compiled[1]))
+    return (
+        compiled
+        if isinstance(compiled, str)
+        else ("packet", data[0] & 0xF0, len(compiled[1]) // 64)
+    )
 
 
 def _rewritten(data, read, find, write):  # type: ignore[no-untyped-def]

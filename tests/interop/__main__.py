@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.interop import codecs, relay, room
+from tests.interop import codecs, relay, restart, room
 from tests.system.browser import launched
 
 Meeting = Callable[[Path], Awaitable[str]]
@@ -35,6 +35,7 @@ def _relay(over: str) -> Meeting:
 
 MEETINGS: dict[str, Meeting] = {
     "everybody in one room": room.meet,
+    "chromium restarts ICE by WHIP": restart.speak,
     **{f"chromium to chromium in {name}": _codec(name) for name in codecs.CODECS},
     **{f"chromium through coturn over {over}": _relay(over) for over in relay.TRANSPORTS},
 }
