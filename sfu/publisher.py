@@ -178,6 +178,7 @@ class Publisher:
         self._deadline = min(self._deadline, detector.deadline)
         if repaired:
             self.tally.rtx_in += 1
+            source.reception.healed += 1
         else:
             if source.first_at < 0:
                 source.first_at = now

@@ -6,14 +6,19 @@ from sfu.sequence import extend_timestamp
 class Reception:
     """Counts and times the packets of one SSRC.
 
-    ``received`` counts what arrived as sent: retransmissions do not hide the network's loss.
+    ``received`` counts what arrived as sent. Of what a retransmission brought, ``healed``, half is
+    reported as lost: loss is all that tells a sender of congestion, but a link that loses 10 % by
+    chance made Chromium send 30 kbit/s, at which one key frame takes a second (measured).
     """
 
     __slots__ = (
         "_arrival",
         "_expected_prior",
-        "_received_prior",
+        "_lost_prior",
+        "_reported_prior",
         "_timestamp",
+        "fraction_lost",
+        "healed",
         "jitter",
         "received",
         "sender_report",
@@ -21,12 +26,15 @@ class Reception:
 
     def __init__(self) -> None:
         self.received = 0
+        self.healed = 0
+        self.fraction_lost = 0.0  # of what was sent between the last two reports, healed or not
         self.jitter = 0.0  # in timestamp units
         self.sender_report: SenderReport | None = None
         self._timestamp = -1
         self._arrival = 0.0
         self._expected_prior = 0
-        self._received_prior = 0
+        self._lost_prior = 0
+        self._reported_prior = 0
 
     def receive(self, timestamp: int, clock_rate: int, now: float) -> None:
         """Count one packet."""
@@ -43,16 +51,23 @@ class Reception:
 
         ``expected`` is how many packets the sequence numbers account for so far.
         """
-        lost_now = (expected - self._expected_prior) - (self.received - self._received_prior)
         expected_now = expected - self._expected_prior
         self._expected_prior = expected
-        self._received_prior = self.received
-        fraction = min(255, (lost_now << 8) // expected_now) if lost_now > 0 else 0
+        lost = expected - self.received
+        self.fraction_lost = _fraction(lost - self._lost_prior, expected_now) / 256
+        self._lost_prior = lost
+        reported = lost - self.healed // 2
+        fraction = _fraction(reported - self._reported_prior, expected_now)
+        self._reported_prior = reported
         last, delay = 0, 0
         if self.sender_report is not None:
             last = (self.sender_report.ntp >> 16) & 0xFFFFFFFF
             delay = min(int((now - self.sender_report.arrival) * 65536), 0xFFFFFFFF)
-        return fraction, expected - self.received, int(self.jitter), last, delay
+        return fraction, reported, int(self.jitter), last, delay
+
+
+def _fraction(lost: int, expected: int) -> int:
+    return min(255, (lost << 8) // expected) if lost > 0 and expected > 0 else 0
 
 
 class SenderReport:

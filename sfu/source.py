@@ -45,6 +45,6 @@ class Source:
         detector = self.detector
         expected = detector.highest - detector.first + 1
         fraction, lost, jitter, last, delay = self.reception.report(expected, now)
-        self.fraction_lost = fraction / 256
+        self.fraction_lost = self.reception.fraction_lost
         highest = detector.highest - 0x10000  # numbering starts one cycle up
         return rtcp.report_block(self.ssrc, fraction, lost, highest, jitter, last, delay)

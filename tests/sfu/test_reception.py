@@ -1,3 +1,5 @@
+import pytest
+
 from sfu.reception import Reception, SenderReport
 
 
@@ -54,3 +56,14 @@ def test_the_last_sender_report_comes_back_with_its_age() -> None:
 def test_a_sender_report_is_carried_on() -> None:
     report = SenderReport(5 << 32, 90000, arrival=100.0)
     assert report.at(100.5, 90000) == ((5 << 32) + (1 << 31), 135000)
+
+
+def test_of_what_was_healed_half_is_reported_as_lost():
+    """At a chance of 10 % Chromium's estimate fell to 30 kbit/s, and a key frame took a second."""
+    reception = Reception()
+    for number in range(80):
+        reception.receive(number * 960, 48000, number / 50)
+    reception.healed = 16
+    fraction, lost, *_ = reception.report(100, 2.0)
+    assert (fraction, lost) == ((12 << 8) // 100, 12)
+    assert reception.fraction_lost == pytest.approx(0.2, abs=0.01)
