@@ -37,5 +37,5 @@ members have lost their place (`hub.Hub.lapsed`). `signals.Signals` tells all pr
 `neighbours.Neighbours` tells who of other processes is in a room and what they show; nothing of it
 is stored.
 
-Not supported: edits, permessage-deflate.
+Not supported: edits.
 """

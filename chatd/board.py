@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from chatd.outbox import Outbox
-from chatd.wire import CODECS, MSGPACK, Codec, UserState
+from chatd.wire import MSGPACK, VARIANTS, Codec, UserState
 
 Member = TypeVar("Member")
 
@@ -19,7 +19,7 @@ class Board(Generic[Member]):
         self._values: dict[str, dict[str, tuple[Any, int]]] = {}
         # Since `take_changes`, by user and kind.
         self._changed: dict[tuple[str, str], None] = {}
-        self._onlookers: tuple[dict[Member, Outbox], ...] = tuple({} for _ in CODECS)
+        self._onlookers: tuple[dict[Member, Outbox], ...] = tuple({} for _ in VARIANTS)
         self.late: set[Member] = set()
         self.size_bytes = 0
 
@@ -74,7 +74,7 @@ class Board(Generic[Member]):
         """Return who is told, by codec, without empty groups."""
         return (
             (codec, self._onlookers[codec.index])
-            for codec in CODECS
+            for codec in VARIANTS
             if self._onlookers[codec.index]
         )
 

@@ -10,7 +10,7 @@ from chatd.frames import whole_messages
 from chatd.hub import Hub
 from chatd.limits import Limits
 from chatd.websocket import CLOSE, PING, PONG, TEXT, FrameReader, Message, close_frame, is_utf8
-from chatd.wire import Codec
+from chatd.wire import DEFLATING, Codec
 
 # One connection's share of a loop iteration, about 1 ms: a flood waits, the others do not.
 MESSAGES_PER_TURN = 64
@@ -50,7 +50,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._hub = hub
         self._codec = codec
         self._lost = lost
-        self._reader = FrameReader(limits.frame_bytes)
+        self._reader = FrameReader(limits.frame_bytes, extended=codec in DEFLATING)
         self._max_bytes = limits.frame_bytes
         self._closing = False
         self._holds = 0

@@ -8,8 +8,7 @@ from chatd.client import Client
 from chatd.counters import Counters
 from chatd.frames import send_all
 from chatd.rooms import Room
-from chatd.websocket import frame
-from chatd.wire import MSGPACK, Codec, Presence
+from chatd.wire import Codec, Presence
 
 
 class Delivery:
@@ -92,6 +91,6 @@ class Delivery:
 
 
 def _live_frame(codec: Codec, publication: Publication) -> bytes:
-    if codec is MSGPACK:
-        return frame(publication.packed, MSGPACK.opcode)
+    if codec.packs:
+        return codec.wrap(publication.packed)
     return codec.frame(publication.message)

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
+from chatd.deflate import EXTENSION, accepts
 from chatd.websocket import accept_key
-from chatd.wire import BY_SUBPROTOCOL, Codec
+from chatd.wire import BY_SUBPROTOCOL, DEFLATING, Codec
 
 
 class Objection(NamedTuple):
@@ -52,6 +53,12 @@ def offered(request: web.Request) -> list[Codec]:
     values = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
     names = (name.strip() for value in values for name in value.split(","))
     return [BY_SUBPROTOCOL[name] for name in names if name in BY_SUBPROTOCOL]
+
+
+def deflating(request: web.Request, codec: Codec) -> Codec:
+    """Return the compressing variant of `codec` where the client's offer allows it."""
+    offers = request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, ())
+    return DEFLATING[codec.index] if accepts(offers) else codec
 
 
 def object_to_origin(request: web.Request, allowed: Collection[str]) -> Objection | None:
@@ -106,12 +113,13 @@ def objection(
 def switching(request: web.Request, codec: Codec) -> bytes:
     """Return the head of the answer to a good handshake (section 4.2.2)."""
     accept = accept_key(request.headers[hdrs.SEC_WEBSOCKET_KEY])
+    extension = f"{hdrs.SEC_WEBSOCKET_EXTENSIONS}: {EXTENSION}\r\n" if codec in DEFLATING else ""
     return (
         "HTTP/1.1 101 Switching Protocols\r\n"
         "Upgrade: websocket\r\n"
         "Connection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept}\r\n"
-        f"Sec-WebSocket-Protocol: {codec.subprotocol}\r\n\r\n"
+        f"Sec-WebSocket-Protocol: {codec.subprotocol}\r\n{extension}\r\n"
     ).encode()
 
 

@@ -6,7 +6,7 @@ from itertools import islice
 
 import msgspec
 
-from chatd.wire import JSON, Codec, packed_to_json
+from chatd.wire import Codec, packed_to_json
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -18,7 +18,7 @@ class Entry(msgspec.Struct, gc=False):
 
     def payload(self, codec: Codec) -> bytes:
         """Return the frame's payload in the subprotocol of `codec`."""
-        if codec is not JSON:
+        if codec.packs:
             return self.packed
         if self._json is None:
             self._json = packed_to_json(self.packed)

@@ -66,6 +66,10 @@ class Limits:
     # Hidden tabs and locked phones answer late; only this much silence ends a connection.
     dead_s: float = 90.0
 
+    # Compress what is sent to those who offer permessage-deflate, and take it from them. Off: a
+    # broadcast costs 7 µs more, and a message of 250 bytes gets but 15 % shorter.
+    deflate: bool = False
+
     def lifted(self) -> "Limits":
         """Return the same limits without rates, for benchmarks."""
         return replace(

@@ -16,6 +16,7 @@ from chatd.errors import DRAINING, FactsRefused
 from chatd.handshake import (
     Objection,
     Upgraded,
+    deflating,
     object_to_origin,
     object_to_upgrade,
     objection,
@@ -86,6 +87,8 @@ class ChatServer:
         transport = request.transport
         if transport is not None:
             codec = offered(request)[0]
+            if self._limits.deflate:
+                codec = deflating(request, codec)
             connection = WebSocketConnection(
                 transport, self._hub, codec, self._limits, self._forget
             )

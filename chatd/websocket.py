@@ -9,7 +9,8 @@ import binascii
 import hashlib
 from typing import NamedTuple
 
-from chatd.errors import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG, Close
+from chatd.deflate import RSV1, BadDeflateError, TooLongError, inflate
+from chatd.errors import NOT_DEFLATE, NOT_UTF8, PROTOCOL_ERROR, TOO_BIG, Close
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -51,6 +52,12 @@ def frame(payload: bytes, opcode: int) -> bytes:
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
 
 
+def deflated_frame(packed: bytes, opcode: int) -> bytes:
+    """Return one frame of a compressed payload (RFC 7692, section 7.2.1)."""
+    plain = frame(packed, opcode)
+    return bytes((plain[0] | RSV1,)) + plain[1:]
+
+
 def close_frame(close: Close) -> bytes:
     """Return a close frame with code and reason."""
     return frame(close.code.to_bytes(2, "big") + close.reason.encode(), CLOSE)
@@ -66,12 +73,27 @@ def unmask(payload: bytes, key: bytes) -> bytes:
 
 
 class FrameReader:
-    """Turns a client's bytes into messages; holds at most one message and one read."""
+    """Turns a client's bytes into messages; holds at most one message and one read.
 
-    __slots__ = ("_buffer", "_fragments", "_fragments_bytes", "_max_bytes", "_opcode", "fault")
+    Of a compressed message no more than `max_bytes` are made, however small it came.
+    """
 
-    def __init__(self, max_bytes: int) -> None:
+    __slots__ = (
+        "_buffer",
+        "_deflated",
+        "_extended",
+        "_fragments",
+        "_fragments_bytes",
+        "_max_bytes",
+        "_opcode",
+        "fault",
+    )
+
+    def __init__(self, max_bytes: int, *, extended: bool = False) -> None:
+        """`extended` allows compressed messages (RFC 7692)."""
         self._max_bytes = max_bytes
+        self._extended = extended
+        self._deflated = False  # the message under way is compressed
         self._buffer = b""
         self._opcode = 0
         self._fragments: list[bytes] | None = None
@@ -126,12 +148,16 @@ class FrameReader:
             return None
         payload = unmask(buffer[start:end], buffer[start - 4 : start]) if size else b""
         self._buffer = buffer[end:]
+        if opcode in {TEXT, BINARY}:
+            self._deflated = bool(first & RSV1)
         return bool(first & 0x80), opcode, payload
 
     def _header_conforms(self, first: int, second: int) -> bool:
-        if first & 0x70 or not second & 0x80:
-            return False  # no extension is negotiated; clients must mask (sections 5.1, 5.2)
         opcode = first & 0x0F
+        # RFC 7692, section 6: RSV1 marks the first frame of a compressed message, no other.
+        reserved = 0x70 & ~RSV1 if self._extended and opcode in {TEXT, BINARY} else 0x70
+        if first & reserved or not second & 0x80:
+            return False  # clients must mask (sections 5.1, 5.2)
         if opcode & 0x08:
             # Section 5.5: control frames are whole and carry at most 125 bytes.
             return opcode <= PONG and bool(first & 0x80) and second & 0x7F <= 125
@@ -158,6 +184,12 @@ class FrameReader:
         return self._whole(self._opcode, whole)
 
     def _whole(self, opcode: int, payload: bytes) -> Message | None:
+        if self._deflated:
+            try:
+                payload = inflate(payload, self._max_bytes)
+            except (BadDeflateError, TooLongError) as error:
+                self._fail(TOO_BIG if isinstance(error, TooLongError) else NOT_DEFLATE)
+                return None
         if opcode == TEXT and not is_utf8(payload):
             self.fault = NOT_UTF8
             return None

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chatd import misfit
+from chatd.deflate import deflate
 from chatd.errors import BAD_BODY, BAD_FRAME, BAD_REQUEST, UNKNOWN_TYPE, Refused
-from chatd.websocket import BINARY, TEXT, frame
+from chatd.websocket import BINARY, TEXT, deflated_frame, frame
 
 WIRE_VERSION = 1
 
@@ -327,6 +328,15 @@ class Codec:
         """Return `message` as one WebSocket frame, ready for any number of receivers."""
         return frame(self.encode(message), self.opcode)
 
+    def wrap(self, payload: bytes) -> bytes:
+        """Return an encoded message as one WebSocket frame."""
+        return frame(payload, self.opcode)
+
+    @property
+    def packs(self) -> bool:
+        """Whether it is MessagePack."""
+        return self.opcode == BINARY
+
     def decode(self, payload: bytes) -> ClientFrame:
         """Return the frame in `payload`.
 
@@ -374,6 +384,19 @@ class Codec:
         return MediaFrame(kind, request_id, room, raw)
 
 
+class DeflatingCodec(Codec):
+    """A codec whose frames are compressed where that is shorter (RFC 7692)."""
+
+    def frame(self, message: Any) -> bytes:
+        return self.wrap(self.encode(message))
+
+    def wrap(self, payload: bytes) -> bytes:
+        packed = deflate(payload)
+        return (
+            frame(payload, self.opcode) if packed is None else deflated_frame(packed, self.opcode)
+        )
+
+
 MSGPACK = Codec(
     index=0,
     name="msgpack",
@@ -393,6 +416,20 @@ JSON = Codec(
     encode=msgspec.json.Encoder().encode,
 )
 CODECS = (MSGPACK, JSON)
+DEFLATING = tuple(
+    DeflatingCodec(
+        index=len(CODECS) + codec.index,
+        name=codec.name,
+        opcode=codec.opcode,
+        decode_typed=codec._decode_typed,
+        decode_map=codec._decode_map,
+        decode_shallow=codec._decode_shallow,
+        encode=codec.encode,
+    )
+    for codec in CODECS
+)
+# Receivers of the same bytes have the same of these.
+VARIANTS = (*CODECS, *DEFLATING)
 BY_SUBPROTOCOL = {codec.subprotocol: codec for codec in CODECS}
 
 _decode_message = msgspec.msgpack.Decoder(Message).decode

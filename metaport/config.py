@@ -102,6 +102,7 @@ class Chat:
         default=("**",), metadata=_by(read.list_of(read.room_pattern))
     )
     body_bytes: int = field(default=16_384, metadata=_by(read.whole(64, 1_048_576)))
+    deflate: bool = field(default=False, metadata=_by(read.flag))
     frame_bytes: int = field(default=131_072, metadata=_by(read.whole(1_024, 16_777_216)))
     send_per_s: float = field(default=20.0, metadata=_by(read.real(0.01, 1_000_000)))
     send_burst: float = field(default=40.0, metadata=_by(read.real(1, 1_000_000)))

@@ -1,6 +1,7 @@
 """A hub without a network: a clock turned by hand, facts in a list, clients that are bytes."""
 
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -86,8 +87,11 @@ class MemoryPipe:
                 size, start = int.from_bytes(data[2:4], "big"), 4
             elif size == 127:
                 size, start = int.from_bytes(data[2:10], "big"), 10
-            assert data[0] & 0xF0 == 0x80, "server frames are final and without extensions"
-            frames.append((data[0] & 0x0F, data[start : start + size]))
+            assert data[0] & 0xB0 == 0x80, "server frames are final"
+            payload = data[start : start + size]
+            if data[0] & 0x40:
+                payload = zlib.decompressobj(-15).decompress(payload)
+            frames.append((data[0] & 0x0F, payload))
             data = data[start + size :]
         return frames
 
@@ -106,7 +110,7 @@ class Visitor:
         self.house.hub.receive(self.client, payload)
 
     def say(self, **frame: Any) -> None:
-        packed = msgpack.packb(frame) if self.codec is MSGPACK else json.dumps(frame).encode()
+        packed = msgpack.packb(frame) if self.codec.packs else json.dumps(frame).encode()
         self.say_bytes(packed)
 
     def hear(self) -> list[dict[str, Any]]:
