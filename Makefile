@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration
+.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration autobahn autobahn-long
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -99,6 +99,12 @@ invariants-long: .venv/.dev
 	for setting in redis sentinel cluster; do \
 		$(BIN)/python -m loadtest.invariants --seconds 600 --seed $(SEED) --people 40 --rooms 10 \
 			--redis $$setting || exit 1; done
+
+# The Autobahn cases of RFC 6455 on the hub's connections, 5 s; with large messages and RFC 7692: minutes.
+autobahn: .venv/.dev
+	$(BIN)/python -m tests.conformance
+autobahn-long: .venv/.dev
+	$(BIN)/python -m tests.conformance "9.*" "12.*" "13.*"
 
 # Redis, PostgreSQL, Chromium and a Korean font, by the system's package manager, when they are missing.
 servers:
