@@ -42,9 +42,14 @@ class Delivery:
             # Encoded and joined once; every member's outbox holds the same bytes.
             frames = [_live_frame(codec, publication) for publication in batch]
             data = frames[0] if len(frames) == 1 else b"".join(frames)
+            size = len(data)
             for client, outbox in audience.items():
-                if outbox.append(data):
+                # `outbox.append` in line: a call for each delivery is a tenth of what it costs.
+                chunks = outbox.chunks
+                if not chunks:
                     due.append(client)
+                chunks.append(data)
+                outbox.pending_bytes += size
         self._counters.messages_out += room.listeners * len(batch)
         room.hold(batch)
         if due:
@@ -62,31 +67,35 @@ class Delivery:
         due, self._due = self._due, []
         direct: list[Client] = []
         descriptors: list[int] = []
-        chunks: list[bytes] = []
+        pieces: list[bytes] = []
         excused: list[Client] = []
         written = 0
         for client in due:
             outbox = client.outbox
             written += outbox.pending_bytes
-            if outbox.descriptor < 0:
+            descriptor, chunks = outbox.descriptor, outbox.chunks
+            if descriptor < 0:
                 if outbox.flush() and client.open:
                     overflowed(client)
-            elif outbox.pending_bytes:
+            elif chunks:
                 direct.append(client)
-                descriptors.append(outbox.descriptor)
-                chunks.append(outbox.take())
+                descriptors.append(descriptor)
+                # `outbox.take` in line, as above.
+                pieces.append(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+                chunks.clear()
+                outbox.pending_bytes = 0
                 if outbox.excused_bytes:
                     excused.append(client)
         self._counters.bytes_out += written
         # One call for all who read; it closes nothing, so no number is another's meanwhile.
-        unsent = send_all(descriptors, chunks)
+        unsent = send_all(descriptors, pieces)
         rests = {id(direct[place]) for place, _ in unsent}
         for client in excused:
             if id(client) not in rests:
                 client.outbox.excused_bytes = 0
         for place, sent in unsent:
             client = direct[place]
-            if client.outbox.write(chunks[place][sent:]) and client.open:
+            if client.outbox.write(pieces[place][sent:]) and client.open:
                 overflowed(client)
 
 

@@ -27,12 +27,13 @@ class Outbox:
     answers excused below are held.
     """
 
-    __slots__ = ("_chunks", "_max_bytes", "_pipe", "descriptor", "excused_bytes", "pending_bytes")
+    __slots__ = ("_max_bytes", "_pipe", "chunks", "descriptor", "excused_bytes", "pending_bytes")
 
     def __init__(self, pipe: Pipe, max_bytes: int) -> None:
         self._pipe = pipe
         self._max_bytes = max_bytes
-        self._chunks: list[bytes] = []
+        # Frames since the last flush; `chatd.delivery` adds to them where they are many.
+        self.chunks: list[bytes] = []
         # What may lie unsent besides, until everything is sent.
         self.excused_bytes = 0
         self.pending_bytes = 0
@@ -42,7 +43,7 @@ class Outbox:
 
     def append(self, data: bytes) -> bool:
         """Queue `data`; True when it is the first since the last flush, which is then due."""
-        chunks = self._chunks
+        chunks = self.chunks
         chunks.append(data)
         self.pending_bytes += len(data)
         return len(chunks) == 1
@@ -57,11 +58,11 @@ class Outbox:
 
     def flush(self) -> bool:
         """Write everything as one piece; True on overflow."""
-        return self.write(self.take()) if self._chunks else False
+        return self.write(self.take()) if self.chunks else False
 
     def take(self) -> bytes:
         """Return everything as one piece for the caller to write; there is something."""
-        chunks = self._chunks
+        chunks = self.chunks
         # One chunk, the usual case in a fan-out, is shared between receivers and not copied.
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()

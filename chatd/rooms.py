@@ -89,8 +89,9 @@ class Room(Generic[Member]):
 
     def hold(self, publications: Sequence[Publication]) -> None:
         """Keep `publications` for those who are joining."""
-        for held in self._joining.values():
-            held.extend(publications)
+        if self._joining:
+            for held in self._joining.values():
+                held.extend(publications)
 
     def admit(self, member: Member, codec: Codec, outbox: Outbox) -> list[Publication]:
         """Send live messages to `member` from now on; return what was held meanwhile."""
