@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration autobahn autobahn-long
+.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration autobahn autobahn-long bench-comeback
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -50,6 +50,9 @@ bench-metering: .venv/.dev
 KILLS ?= 300
 crash-loop: .venv/.dev servers
 	$(BIN)/python -m tests.crash.loop --kills $(KILLS)
+# Ten thousand people: a way in, idle memory, and all of them back after a kill.
+bench-comeback: .venv/.dev
+	$(BIN)/python -m loadtest.comeback
 
 # Not part of `test`, which replays what was found: SECONDS and SEED say how long and which inputs.
 SECONDS ?= 60

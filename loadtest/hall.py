@@ -91,12 +91,12 @@ class ChatDoor(Door):
         join = {"t": "join", "id": 1, "room": room}
         return (
             Step(upgrade("/ws", self._port, SUBPROTOCOL), b"\r\n\r\n"),
-            Step(_packed(hello), b"\xa7welcome"),
-            Step(_packed(join), b"\xa6joined"),
+            Step(packed(hello), b"\xa7welcome"),
+            Step(packed(join), b"\xa6joined"),
         )
 
     def say(self, room: str, body: str) -> bytes:
-        return _packed({"t": "send", "id": 2, "room": room, "body": body})
+        return packed({"t": "send", "id": 2, "room": room, "body": body})
 
 
 class RelayDoor(Door):
@@ -167,9 +167,8 @@ def fill(door: Door, port: int, rooms: Sequence[str], each: int) -> list[socket.
     try:
         for start in range(0, len(people), AT_ONCE):
             group = people[start : start + AT_ONCE]
-            fresh = [_connect(port) for _ in group]
-            sockets += fresh
-            _walk(fresh, [door.steps(person, room) for person, room in group])
+            sockets.extend(_connect(port) for _ in group)  # those before a failure are in it too
+            _walk(sockets[start:], [door.steps(person, room) for person, room in group])
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -179,10 +178,14 @@ def fill(door: Door, port: int, rooms: Sequence[str], each: int) -> list[socket.
 
 def _connect(port: int) -> socket.socket:
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-    sock.settimeout(DEADLINE_S)
-    sock.connect(("127.0.0.1", port))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        sock.settimeout(DEADLINE_S)
+        sock.connect(("127.0.0.1", port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 
@@ -216,7 +219,8 @@ def read_away(sockets: Sequence[socket.socket]) -> None:
         sock.setblocking(True)
 
 
-def _packed(frame: dict[str, object]) -> bytes:
+def packed(frame: dict[str, object]) -> bytes:
+    """Return a client's frame in MessagePack."""
     return masked_with(os.urandom(4), msgpack.packb(frame))
 
 

@@ -196,10 +196,14 @@ class Server:
 
 @asynccontextmanager
 async def running(
-    data_dir: Path, environment: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()
+    data_dir: Path,
+    environment: Mapping[str, str] | None = None,
+    arguments: tuple[str, ...] = (),
+    *,
+    core: int | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server for the length of a block."""
-    server = Server(data_dir, environment, arguments)
+    server = Server(data_dir, environment, arguments, core=core)
     try:
         await server.start()
         yield server

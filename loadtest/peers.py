@@ -74,7 +74,7 @@ class Chat(Peer):
             server = Server(Path(folder) / "data", settings, core=SERVER_CORE)
             try:
                 await server.start()
-                tokens = await _sign_in(server.url, people)
+                tokens = await sign_in(server.url, people)
                 pids = [server.pid, *processes.children(server.pid)]
                 yield Stand(server.http_port, ChatDoor(server.http_port, tokens), pids)
             finally:
@@ -173,7 +173,7 @@ async def _listening(port: int, process: asyncio.subprocess.Process) -> None:
     raise AbsentError(f"it does not listen (exit code {process.returncode})")
 
 
-async def _sign_in(url: str, people: int) -> list[str]:
+async def sign_in(url: str, people: int) -> list[str]:
     """Return a token for each of so many guests."""
     connector = aiohttp.TCPConnector(limit=SIGN_INS_AT_ONCE)
     async with aiohttp.ClientSession(connector=connector) as session:
