@@ -6,7 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media bench-text fuzz-text invariants invariants-long measure-media-memory clean servers migration autobahn autobahn-long bench-comeback
+.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media fuzz-text invariants invariants-long measure-media-memory clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -34,6 +34,7 @@ bench-media: .venv/.dev
 # Beside nats-server and uWebSockets.js, which it fetches into build/peers; about 10 minutes.
 # SCENARIO="180 2000" and PEERS="metaport ws Socket.IO" choose, REPEATS repeats.
 REPEATS ?= 5
+.PHONY: bench-text bench-comeback autobahn autobahn-long
 bench-text: .venv/.dev
 	$(BIN)/python -m loadtest.race $(SCENARIO) --repeats $(REPEATS) $(if $(PEERS),--peers $(PEERS))
 
