@@ -140,7 +140,8 @@ class Run:
             self._blame(f"not settled {HEAL_S:.0f} s after the last fault: {late}")
             return
         for person in crowd:
-            await person.sync()
+            if not await person.sync(HEAL_S):
+                self._blame(f"{person.name} could not join {HEAL_S:.0f} s after the last fault")
 
     async def _compare(self, hub: HubProcess, rooms: list[str]) -> None:
         url, newcomer = f"http://127.0.0.1:{hub.port}", token("newcomer")

@@ -1,5 +1,6 @@
 """Compares everything that is heard with everything else, and names what breaks a promise."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ class Judge:
         self, *, keeps_epochs: bool = True, may_lose: bool = False, kept: int = 1000
     ) -> None:
         self.verdict = Verdict()
+        self._began = time.monotonic()
         self._keeps_epochs = keeps_epochs
         self._may_lose = may_lose
         self._kept = kept
@@ -156,7 +158,8 @@ class Judge:
             self._blame(who, f"{text!r} stands in {room} at {first} and at {offset}")
 
     def _blame(self, who: str, what: str) -> None:
-        self.verdict.violations.append(f"{who}: {what}")
+        at_s = time.monotonic() - self._began
+        self.verdict.violations.append(f"{at_s:7.2f} s  {who}: {what}")
 
 
 def _ranges(offsets: Sequence[int]) -> str:

@@ -90,11 +90,20 @@ class Person:
             await asyncio.sleep(0.02)
         return True
 
-    async def sync(self) -> None:
-        """Join every room again, so that all that was missed is told."""
-        assert self._client is not None
-        for room in self.views:
-            await self._join(self._client, room)
+    async def sync(self, seconds: float) -> bool:
+        """Join every room again, so that all that was missed is told; False when that fails."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < deadline:
+            client = self._client
+            try:
+                if client is not None:
+                    for room in self.views:
+                        await self._join(client, room)
+                    return True
+            except (OSError, ConnectionEndedError, TimeoutError):
+                pass  # it comes back by itself
+            await asyncio.sleep(0.05)
+        return False
 
     async def _enter(self) -> Client:
         async with asyncio.timeout(CONNECT_S):
