@@ -118,6 +118,10 @@ class WebSocketConnection(asyncio.Protocol):
                 self._client.outbox.descriptor = self._fd
                 return 0
             rest = memoryview(data)[sent:]
+        elif transport.is_closing():
+            # It has ended since this was queued. uvloop would raise, and the flush that writes to
+            # others as well lose what it holds for them.
+            return 0
         transport.write(rest)
         # Until the transport has sent this, everything goes after it.
         self._client.outbox.descriptor = -1

@@ -536,3 +536,24 @@ def test_bench_lifts_the_rates_and_says_so(run):
             assert {(await visitor.hear())["t"] for _ in range(400)} == {"pong"}
 
     run(main())
+
+
+def test_what_is_queued_for_a_connection_that_ended_is_dropped_and_hurts_nobody(run):
+    """uvloop raises there, and the flush that had begun lost what it held for the others."""
+
+    async def main():
+        async with serving() as chat:
+            visitor, gone = await chat.visitor("visitor", "r"), await chat.visitor("gone", "r")
+            connections = {c.client.identity.user_id: c for c in chat.server._connections}
+            lost = connections["gone"]
+            # In one turn of the loop: a message for both is queued, and one of them ends.
+            lost.abort()
+            await until_idle()
+            assert chat.hub.counters.connections == 1
+            for client in (connections["visitor"].client, lost.client):
+                chat.hub._delivery.write(client, client.codec.frame({"t": "told"}))
+            assert (await visitor.hear())["t"] == "told"
+            assert lost.write(b"\x82\x00") == 0
+            del gone
+
+    run(main())
