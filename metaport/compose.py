@@ -48,7 +48,7 @@ from metaport.garbage import spare_collections
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
-from metaport.media import MediaRelay, Member, SfuAway, SfuLink
+from metaport.media import MediaRelay, Member, SfuAway
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
 from metaport.node import Node, hub_node, hub_nodes, node_name
 from metaport.redis_placements import placements_of
@@ -59,6 +59,7 @@ from metaport.room_file import RoomFile
 from metaport.room_watch import RoomWatch
 from metaport.secret_files import webhook_key
 from metaport.sent_counts import SentShipper
+from metaport.sfu_directory import SfuDirectory
 from metaport.sfu_process import sfu_processes
 from metaport.siblings import Siblings
 from metaport.signers import Signers
@@ -72,7 +73,7 @@ from metaport.usage_storage import measure_stored
 from metaport.webhooks import Secrets, Sender
 from metering.errors import LedgerUnavailable, PriceBookError
 from metering.meters import PEAK_USERS
-from sfu.control import ControlClient, ControlError
+from sfu.control import ControlError
 
 logger = logging.getLogger(__name__)
 
@@ -200,10 +201,8 @@ class HubProcess:
         self._resources = MediaResources()
         # Sessions of revoked tokens on their way out; each leaves the set by itself.
         self._endings: set[asyncio.Task[None] | None] = set()
-        self._links = [
-            SfuLink(node_name(config, sfu.name), ControlClient(sfu.control_path)) for sfu in sfus
-        ]
         self._relay = MediaRelay(placements_of(config), self._appear, self._resources.end)
+        self._directory = SfuDirectory(config, self._relay)
         self._backbone = backbone_of(config, log, name=own.name, lapsed=self._lapsed)
         # None where this hub counts what it orders.
         self._sent: SentShipper | None = None
@@ -295,12 +294,12 @@ class HubProcess:
             await self._siblings.start()
             await self._announce_sent()
             await self._backbone.start()
-            for link in self._links:
-                await self._relay.add(link)
+            await self._directory.start()
             await self._signers.start()
             self._lag.start()
             spare_collections()
             async with background(
+                follow_sfus=self._directory.follow(),
                 ship=self._shipper.run(),
                 ship_sent=self._ship_sent(),
                 write=self._writer.run(),

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from metaport import config_values as read
-from metaport.config_values import Endpoint, Network, Reader, WrongValueError
+from metaport.config_values import Endpoint, Network, Reader, SfuAddress, WrongValueError
 from metaport.language import Lang, Say
 
 # One server, a primary watched by Sentinels, or a cluster; `rediss` speaks TLS.
@@ -73,8 +73,13 @@ class Media:
 
     host: str | None = field(default=None, metadata=_by(read.host))
     port: int = field(default=7882, metadata=_by(read.port))
-    processes: int = field(default=1, metadata=_by(read.whole(1, 64)))
+    processes: int = field(default=1, metadata=_by(read.whole(0, 64)))
     advertise: tuple[Endpoint, ...] = field(default=(), metadata=_by(read.list_of(read.endpoint)))
+    control: Endpoint | None = field(default=None, metadata=_by(read.control))
+    control_token: str | None = field(
+        default=None, repr=False, metadata=_by(read.secret, secret=True)
+    )
+    sfus: tuple[SfuAddress, ...] = field(default=(), metadata=_by(read.list_of(read.sfu_address)))
 
 
 @dataclass(frozen=True)
@@ -505,6 +510,11 @@ def _contradictions(config: Config, values: Mapping[str, Any]) -> Iterator[Probl
             "redis.url이 있어야 둘 이상입니다", "must be 1 without redis.url: hubs meet in Redis"
         )
         yield Problem("hub.processes", say)
+    if (config.media.control or config.media.sfus) and config.media.control_token is None:
+        say = Say(
+            "media.control과 media.sfus에 필요합니다", "is needed by media.control and media.sfus"
+        )
+        yield Problem("media.control_token", say)
     if config.chat.frame_bytes < config.chat.body_bytes + 1_024:
         yield Problem(
             "chat.frame_bytes",
@@ -550,6 +560,6 @@ def _toml(value: object) -> str:
         return str(value)
     if isinstance(value, float):
         return f"{value:g}" if value != int(value) else str(int(value))
-    if isinstance(value, tuple) and not isinstance(value, Endpoint):
+    if isinstance(value, tuple) and not isinstance(value, Endpoint | SfuAddress):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

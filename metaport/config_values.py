@@ -49,6 +49,16 @@ class Endpoint(NamedTuple):
         return host if self.port is None else f"{host}:{self.port}"
 
 
+class SfuAddress(NamedTuple):
+    """Hold what an SFU of another machine is called, and where it is asked."""
+
+    name: str
+    endpoint: Endpoint
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.endpoint}"
+
+
 def text(value: object) -> str:
     if not isinstance(value, str):
         raise WrongValueError("글자가 아닙니다", "is not text")
@@ -121,6 +131,30 @@ def endpoint(value: object) -> Endpoint:
             "is not address[:port] (e.g. 203.0.113.7:7882 or [2001:db8::7]:7882)",
         )
     return Endpoint(address, None if port_text is None else port(port_text))
+
+
+def control(value: object) -> Endpoint:
+    """Read `host:port`, where a process is reached by others of ours."""
+    written = text(value)
+    name, _, port_text = written.rpartition(":")
+    if not name or not port_text.isdecimal():
+        raise WrongValueError(
+            "호스트:포트 형식이 아닙니다 (예: 10.0.0.5:7900)",
+            "is not host:port (e.g. 10.0.0.5:7900)",
+        )
+    return Endpoint(host(name), port(port_text))
+
+
+def sfu_address(value: object) -> SfuAddress:
+    """Read `name=host:port`, an SFU of another machine."""
+    written = text(value)
+    name, separator, where = written.partition("=")
+    if not separator or not name.strip():
+        raise WrongValueError(
+            "이름=호스트:포트 형식이 아닙니다 (예: m2/sfu=10.0.0.6:7900)",
+            "is not name=host:port (e.g. m2/sfu=10.0.0.6:7900)",
+        )
+    return SfuAddress(name.strip(), control(where.strip()))
 
 
 def network(value: object) -> Network:

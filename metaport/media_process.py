@@ -12,10 +12,12 @@ from metaport.config import Config
 from metaport.log import Log, LogError
 from metaport.media_journal import MediaJournal
 from metaport.node import node_name
-from metaport.sfu_process import sfu_process
+from metaport.sfu_directory import keep_registered
+from metaport.sfu_process import SfuProcess, sfu_process
 from metaport.usage_log import UsageLog
 from metaport.usage_privacy import user_names
 from sfu import fanout, rewrite
+from sfu.control import ControlAddress
 from sfu.server import SfuServer
 from sfu.turn import Turn
 
@@ -41,6 +43,7 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
         MediaJournal(usage, book),
         # The hub has the port then.
         media_tcp=own.port != config.http.port,
+        control_tcp=_control_tcp(config, own),
         turn=Turn(config.turn.urls, config.turn.secret or "", config.turn.ttl_s),
     )
     server.on_stop(stop.set)
@@ -54,7 +57,11 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
         await server.start()
         # What the start has made stays: no collection looks at it again (34-67 ms a full one).
         gc.freeze()
-        async with background(sync=keep_synced(log), checkpoint=every(HEARTBEAT_S, usage.write)):
+        async with background(
+            sync=keep_synced(log),
+            checkpoint=every(HEARTBEAT_S, usage.write),
+            register=keep_registered(config, own),
+        ):
             logger.info("media on UDP port %d", server.media_port)
             await stop.wait()
             await server.drain(config.drain_s)
@@ -63,6 +70,12 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
         log.close()
         if book is not None:
             book.close()
+
+
+def _control_tcp(config: Config, own: SfuProcess) -> ControlAddress | None:
+    if own.control is None or own.control.port is None or config.media.control_token is None:
+        return None
+    return ControlAddress(own.control.host, own.control.port, config.media.control_token)
 
 
 def _opened_book(config: Config, log: Path) -> Book | None:

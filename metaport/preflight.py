@@ -48,7 +48,7 @@ def data_problems(config: Config) -> Iterator[Problem]:
             Say(f"{where} – 쓸 수 없습니다: {reason.ko}", f"cannot write to {where}: {reason.en}"),
         )
         return
-    longest = sfu_processes(config)[-1].control_path
+    longest = sfu_process(config, max(0, config.media.processes - 1)).control_path
     if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
         over = len(os.fsencode(longest)) - SOCKET_PATH_BYTES
         yield Problem(

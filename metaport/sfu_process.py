@@ -18,6 +18,8 @@ class SfuProcess(NamedTuple):
     port: int
     advertise: tuple[Endpoint, ...]
     control_path: Path
+    control: Endpoint | None
+    """Where hubs of other machines ask it."""
     log: Path
 
 
@@ -31,6 +33,7 @@ def sfu_process(config: Config, number: int) -> SfuProcess:
         config.media.port + number if config.media.port else 0,
         tuple(_counted_on(endpoint, number) for endpoint in config.media.advertise),
         config.control_path.with_name(f"{name}.sock"),
+        None if config.media.control is None else _counted_on(config.media.control, number),
         config.sfu_log.with_name(name),
     )
 

@@ -1,10 +1,13 @@
-"""The control protocol between a hub process and an SFU, over a Unix socket.
+"""The control protocol between a hub process and an SFU, over a Unix socket or TCP.
 
 A message is a 4-byte big-endian length and a MessagePack map:
 
     request   {id, op, …}            hub → SFU
     reply     {id, ok: {…}}          or {id, error: {code, reason, message, retry_after_ms}}
     event     {event, …}             SFU → hub, no id
+
+On TCP the first message is {id, op: "hello", token}; what begins otherwise, or says more than 1 KiB
+before, is hung up on. Nothing is encrypted: it is for a private network.
 
 Requests of one connection are answered in their order. **Losing the connection loses no media**:
 people keep talking, and their chat sessions get a grace period to be claimed again (`sessions`).
@@ -16,13 +19,14 @@ Events: frame {session, frame}, ended {participant, room, user}, draining.
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import os
 import random
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -38,9 +42,17 @@ MESSAGE_LIMIT_BYTES = 4 << 20
 # A peer that does not read this much is stuck: drop the connection, it will come back.
 WRITE_LIMIT_BYTES = 16 << 20
 
+# Before a TCP peer has shown its token: how much it may say, how long it may take, and how many of
+# them may be there.
+HELLO_BYTES = 1024
+HELLO_S = 5.0
+STRANGERS = 64
+
 # A hub that does not read its last events by then will never.
 CLOSE_S = 1.0
 
+# A machine that is gone answers nothing; TCP would try for two minutes.
+CONNECT_S = 2.0
 RECONNECT_FIRST_S = 0.05
 # The SFU is back about 1 s after a crash; waiting longer would only lengthen the silence, and an
 # attempt costs 50 us.
@@ -77,10 +89,25 @@ def pack(message: Map) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-class Unpacker:
-    """Cuts a byte stream into control messages; sans-IO."""
+class ControlAddress(NamedTuple):
+    """Where an SFU is reached over TCP, and what proves that one may."""
 
-    def __init__(self) -> None:
+    host: str
+    port: int
+    token: str
+
+    def __str__(self) -> str:
+        return f"{self.host} port {self.port}"
+
+    def __repr__(self) -> str:
+        return str(self)  # never the token
+
+
+class Unpacker:
+    """Cuts a byte stream into control messages of at most `limit_bytes`; sans-IO."""
+
+    def __init__(self, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> None:
+        self.limit_bytes = limit_bytes
         self._buffer = bytearray()
 
     def receive_data(self, data: bytes) -> list[Map]:
@@ -93,7 +120,7 @@ class Unpacker:
         messages = []
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
-            if length > MESSAGE_LIMIT_BYTES:
+            if length > self.limit_bytes:
                 raise ControlBroken(f"control message of {length} bytes")
             end = _LENGTH.size + length
             if len(self._buffer) < end:
@@ -124,27 +151,58 @@ class ControlHandler(Protocol):
 
 
 class _ServerConnection(asyncio.Protocol):
-    def __init__(self, server: "ControlServer") -> None:
+    def __init__(self, server: "ControlServer", token: str = "") -> None:
         self._server = server
-        self._unpacker = Unpacker()
+        # What a TCP peer has to show first; empty once it did.
+        self._token = token
+        self._unpacker = Unpacker(HELLO_BYTES if token else MESSAGE_LIMIT_BYTES)
         self._transport: asyncio.Transport | None = None
+        # None on a Unix socket, and after the hello.
+        self._hello_handle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        self._server.connections.add(self)
+        if not self._token:
+            self._server.connections.add(self)
+            return
+        strangers = self._server.strangers
+        strangers.add(self)
+        if len(strangers) > STRANGERS:
+            self.abort()
+            return
+        loop = asyncio.get_running_loop()
+        self._hello_handle = loop.call_later(HELLO_S, self.abort)
 
     def data_received(self, data: bytes) -> None:
         try:
             for request in self._unpacker.receive_data(data):
-                self._write(self._answer(request))
+                self._write(self._welcome(request) if self._token else self._answer(request))
         except ControlBroken as error:
             logger.warning("control connection closed: %s", error)
-            self.close()
+            self.abort() if self._token else self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._server.connections.discard(self)
-        self._server.handler.link_lost(self)
+        if self._hello_handle is not None:
+            self._hello_handle.cancel()
+        if self in self._server.connections:
+            self._server.connections.discard(self)
+            self._server.handler.link_lost(self)
+        self._server.strangers.discard(self)
+
+    def _welcome(self, request: Map) -> Map:
+        """Take the hello. Raises ControlBroken: it is none, or of somebody else."""
+        shown = request.get("token")
+        known = isinstance(shown, str) and hmac.compare_digest(shown.encode(), self._token.encode())
+        if request.get("op") != "hello" or not known:
+            raise ControlBroken("no hello with the token of this SFU")
+        self._token = ""
+        self._unpacker.limit_bytes = MESSAGE_LIMIT_BYTES
+        if self._hello_handle is not None:
+            self._hello_handle.cancel()
+        self._server.strangers.discard(self)
+        self._server.connections.add(self)
+        return {"id": request.get("id"), "ok": {}}
 
     def push(self, event: Map) -> None:
         self._write(event)
@@ -187,20 +245,42 @@ def _error(refusal: Refused) -> Map:
 
 
 class ControlServer:
-    """The SFU's end: listens on a Unix socket that only this user may open."""
+    """The SFU's end: listens on a Unix socket that only this user may open, and on `tcp`."""
 
-    def __init__(self, path: str | os.PathLike[str], handler: ControlHandler) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        handler: ControlHandler,
+        tcp: ControlAddress | None = None,
+    ) -> None:
         self.handler = handler
         self.connections: set[_ServerConnection] = set()
+        self.strangers: set[_ServerConnection] = set()  # on TCP, before their hello
         self._path = Path(path)
+        self._tcp = tcp
         self._server: asyncio.Server | None = None
+        self._tcp_server: asyncio.Server | None = None
+
+    @property
+    def tcp_port(self) -> int:
+        """Return the TCP port that is bound, 0 without one."""
+        if self._tcp_server is None:
+            return 0
+        port: int = self._tcp_server.sockets[0].getsockname()[1]
+        return port
 
     async def start(self) -> None:
         """Listen. A socket left by a dead process is replaced. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if self._tcp is not None:
+            token = self._tcp.token
+            self._tcp_server = await loop.create_server(
+                lambda: _ServerConnection(self, token), self._tcp.host, self._tcp.port
+            )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
-        self._server = await asyncio.get_running_loop().create_unix_server(
+        self._server = await loop.create_unix_server(
             lambda: _ServerConnection(self), str(self._path)
         )
         self._path.chmod(0o600)
@@ -210,6 +290,10 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
+        if self._tcp_server is not None:
+            self._tcp_server.close()
+        for stranger in list(self.strangers):
+            stranger.abort()
         for connection in list(self.connections):
             connection.close()
         try:
@@ -261,7 +345,7 @@ class ControlClient:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        address: str | os.PathLike[str] | ControlAddress,
         *,
         on_event: Callable[[Map], None] | None = None,
         on_connect: Callable[[], Awaitable[None]] | None = None,
@@ -270,7 +354,7 @@ class ControlClient:
         self.on_event = on_event
         self.on_connect = on_connect
         self.on_lost = on_lost
-        self._path = str(path)
+        self._address = address
         self._connection: _ClientConnection | None = None
         self._waiting: dict[int, asyncio.Future[Map]] = {}
         self._last_id = 0
@@ -339,9 +423,7 @@ class ControlClient:
         delay_s = RECONNECT_FIRST_S
         while True:
             try:
-                _, connection = await loop.create_unix_connection(
-                    lambda: _ClientConnection(self._receive, self._fail_waiting), self._path
-                )
+                connection = await self._connect()
             except OSError:
                 delay_s = min(delay_s * 2, RECONNECT_LONGEST_S)
             else:
@@ -351,6 +433,32 @@ class ControlClient:
                 if loop.time() - began > RECONNECT_LONGEST_S:
                     delay_s = RECONNECT_FIRST_S
             await asyncio.sleep(delay_s * random.uniform(0.75, 1.25))
+
+    async def _connect(self) -> _ClientConnection:
+        """Connect once. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        address = self._address
+
+        def made() -> _ClientConnection:
+            return _ClientConnection(self._receive, self._fail_waiting)
+
+        if not isinstance(address, ControlAddress):
+            _, connection = await loop.create_unix_connection(made, str(address))
+            return connection
+        async with asyncio.timeout(CONNECT_S):  # TimeoutError is an OSError
+            transport, connection = await loop.create_connection(made, address.host, address.port)
+            welcome = self._waiting[0] = loop.create_future()
+            try:
+                transport.write(pack({"id": 0, "op": "hello", "token": address.token}))
+                await welcome
+            except ControlLost:
+                raise ConnectionRefusedError(f"{address} does not know our token") from None
+            except BaseException:
+                transport.abort()
+                raise
+            finally:
+                del self._waiting[0]
+        return connection
 
     async def _serve(self, connection: _ClientConnection) -> None:
         self._connection = connection
@@ -395,6 +503,7 @@ class ControlClient:
 
 
 __all__ = [
+    "ControlAddress",
     "ControlBroken",
     "ControlClient",
     "ControlError",

@@ -15,7 +15,7 @@ from time import monotonic, time_ns
 
 from sfu.aiortc_seam import Certificate
 from sfu.conference import TICK_S, Conference
-from sfu.control import ControlServer, Link, Map
+from sfu.control import ControlAddress, ControlServer, Link, Map
 from sfu.facts import Facts
 from sfu.sdp import Candidate
 from sfu.signaling import Signaling
@@ -43,7 +43,7 @@ def _wall_ms() -> int:
 
 
 class SfuServer:
-    """One SFU: media on one UDP port, orders on a Unix socket, facts into `facts`.
+    """One SFU: media on one UDP port, orders on a Unix socket and `control_tcp`, facts to `facts`.
 
     `media_host` is one address, or `None` for all of the machine's. `advertise` lists
     `address[:port]` offered as ICE candidates instead of the bound addresses. With `media_tcp`
@@ -60,6 +60,7 @@ class SfuServer:
         facts: Facts,
         *,
         media_tcp: bool = True,
+        control_tcp: ControlAddress | None = None,
         turn: Turn | None = None,
         clock: Callable[[], float] = monotonic,
         wall_ms: Callable[[], int] = _wall_ms,
@@ -84,7 +85,7 @@ class SfuServer:
         )
         self.conference.wake = self._wake
         self._signaling = Signaling(self.conference)
-        self._control = ControlServer(control_path, self)
+        self._control = ControlServer(control_path, self, control_tcp)
         self._flush_handle: asyncio.Handle | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
         self._media_handle: asyncio.TimerHandle | None = None
@@ -119,6 +120,7 @@ class SfuServer:
             self._advertise_addresses()
             await self._control.start()
         except OSError:
+            await self._control.close()
             self._tcp.close()
             self._udp.close()
             raise

@@ -190,6 +190,18 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
             "media.port: leaves too few ports for media.processes (2)",
         ),
         (
+            '[media]\ncontrol = "10.0.0.5:7900"',
+            "media.control_token: is needed by media.control and media.sfus",
+        ),
+        (
+            '[media]\nsfus = ["10.0.0.6"]',
+            "media.sfus: ['10.0.0.6'] is not name=host:port (e.g. m2/sfu=10.0.0.6:7900)",
+        ),
+        (
+            '[media]\ncontrol = "10.0.0.5"',
+            "media.control: '10.0.0.5' is not host:port (e.g. 10.0.0.5:7900)",
+        ),
+        (
             "[chat]\nframe_bytes = 16384",
             "chat.frame_bytes: must exceed chat.body_bytes by at least 1024",
         ),
