@@ -64,6 +64,8 @@ class Sfu:
                 return {"t": "media.left", "room": request["room"]}
             case {"op": "hand_over", "session": session}:
                 self.handed_over.append(session)
+            case {"op": "whip"}:
+                return {"participant": "p-whip"}
             case {"op": "end_room", "room": room}:
                 self.ended_rooms.append(room)
             case {"op": "load"}:
@@ -286,6 +288,21 @@ async def test_an_sfu_that_was_only_cut_off_is_told_who_went_elsewhere(two, monk
         pass
     assert two.sfus[cut_off].left == [("s-1", "media.leave")]
     assert two.where("s-1") == [name for name in two.sfus if name != cut_off]
+
+
+async def test_whip_sessions_of_an_sfu_that_died_are_over(two, monkeypatch):
+    """Their clients ask for a resource that is there no longer, and come back: elsewhere."""
+    monkeypatch.setattr(sfu_link, "RETURN_S", 0.01)
+    created = await two.relay.request_http("whip", room="studio", user="u", name="u", sdp="")
+    assert created == {"participant": "p-whip"}
+    [died] = [name for name, sfu in two.sfus.items() if "whip" in sfu.asked]
+    await two.servers[died].close()
+    while not two.ended:  # noqa: ASYNC110 - a list has no event
+        await asyncio.sleep(0.005)
+    assert two.ended == ["p-whip"]
+    await two.relay.request_http("whip", room="studio", user="u", name="u", sdp="")
+    [other] = [name for name in two.sfus if name != died]
+    assert "whip" in two.sfus[other].asked
 
 
 async def test_people_of_an_sfu_that_drains_move_while_it_carries_them(two):
