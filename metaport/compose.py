@@ -307,7 +307,7 @@ class HubProcess:
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 measure=self._measure(),
                 tell=self._tell(),
-                reconcile=reconcile_daily(config, self._ledger, time.time),
+                reconcile=self._reconcile(),
                 sync=keep_synced(self._log),
                 checkpoint=every(HEARTBEAT_S, self._checkpoint),
                 trim=every(TRIM_S, self._trim),
@@ -355,6 +355,10 @@ class HubProcess:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sender.run(), name="send-webhooks")
                 group.create_task(budget.run(), name="watch-budget")
+
+    async def _reconcile(self) -> None:
+        if self._own.number == 0:
+            await reconcile_daily(self._config, self._ledger, time.time)
 
     def _lapsed(self, room: str) -> None:
         self._hub.lapsed(room)

@@ -73,7 +73,7 @@ class Periods:
             booked = await _corrections(connection, correction.c.booked_in == month)
             rows = await connection.execute(_lines_of(period))
             lines = _sorted(rows)
-            ledger = _Sums(lines, min(known_s or 0, period.end_s), figures)
+            ledger = ClosedLedger(lines, min(known_s or 0, period.end_s), figures)
             report = await build_report(
                 ledger,
                 read_price_book(price_book, source),
@@ -271,7 +271,7 @@ async def _rated(
     details: bool = False,
 ) -> Report:
     return await build_report(
-        _Sums(lines, closed.as_of_s, closed.figures),
+        ClosedLedger(lines, closed.as_of_s, closed.figures),
         read_price_book(closed.price_book, closed.price_book_source),
         closed.month,
         closed.zone,
@@ -281,8 +281,8 @@ async def _rated(
     )
 
 
-class _Sums(MemoryLedger):
-    """A month's lines as the ledger a report is made from."""
+class ClosedLedger(MemoryLedger):
+    """The lines and figures of a closed month, as the ledger its report is made from."""
 
     def __init__(self, lines: list[ClosedLine], as_of_s: int, figures: Mapping[str, int]) -> None:
         super().__init__()
@@ -291,9 +291,11 @@ class _Sums(MemoryLedger):
         self._figures = figures
 
     async def as_of(self) -> int | None:
+        """Return up to when the figures were known."""
         return self._as_of_s or None
 
     async def totals(self, start_s: int, end_s: int) -> dict[str, int]:
+        """Add up each meter over whole days."""
         sums: dict[str, int] = {}
         for line in self._lines:
             if start_s <= line.day_start_s < end_s:
@@ -301,6 +303,7 @@ class _Sums(MemoryLedger):
         return sums
 
     async def by_place(self, start_s: int, end_s: int) -> dict[tuple[str, Place], int]:
+        """Add up each (meter, place) over whole days."""
         sums: dict[tuple[str, Place], int] = {}
         for line in self._lines:
             if start_s <= line.day_start_s < end_s:
@@ -309,7 +312,9 @@ class _Sums(MemoryLedger):
         return sums
 
     async def peak(self, meter: str, start_s: int, end_s: int) -> int:
+        """Return the month's peak."""
         return self._figures.get(meter, 0)
 
     async def active_users(self, start_s: int, end_s: int) -> int:
+        """Return the month's users."""
         return self._figures.get(ACTIVE_USERS, 0)

@@ -28,7 +28,7 @@ from loadtest.results import Figures, Result, machine
 from loadtest.statistics import Spread
 from loadtest.target import Target
 from loadtest.websocket import Client
-from metaport.chat_journal import ChatJournal, message_of
+from metaport.chat_journal import ChatJournal, messages_of
 from metaport.db.engine import sqlite_url
 from metaport.db.ledger import SqlLedger, open_ledger
 from metaport.log import Log, read
@@ -108,8 +108,8 @@ def _counted_again(directory: Path, scratch: Path) -> tuple[float, int, int]:
     batches: list[list[MessageAccepted]] = []
     batch: list[MessageAccepted] = []
     for _, record in read(directory):
-        if (fact := message_of(record)) is not None:
-            batch.append(fact)
+        if facts := messages_of(record):
+            batch += facts
         elif record[:1] == USAGE and batch:
             batches.append(batch)
             batch = []

@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
 from metaport import cli
 from metaport.db.engine import sqlite_url
 from metaport.db.ledger import SqlLedger, open_ledger
-from metaport.db.periods import Periods
+from metaport.db.periods import ClosedLedger, Periods
 from metaport.usage import LedgerReports
 from metaport.usage_periods import price_book_text
 from metering.errors import MonthAltered, MonthClosed, MonthOpen
 from metering.events import Checkpoint, Subject, UsageRow
 from metering.ledger import LARGEST_QUANTITY
-from metering.meters import MESSAGES_SENT, PEAK_USERS, VOICE_SECONDS
-from metering.periods import is_signed
+from metering.meters import MESSAGES_SENT, METERS, PEAK_USERS, VOICE_SECONDS
+from metering.periods import ClosedLine, ClosedMonth, digest_of, is_signed
 from metering.pricebook import default_price_book, read_price_book
-from metering.report import RENDERERS
+from metering.report import RENDERERS, build_report
 from metering.windows import month_period, open_zone
 
 SEOUL = open_zone("Asia/Seoul")
@@ -191,6 +193,46 @@ async def test_large_quantities_are_hashed_and_kept_exactly(tmp_path: Path) -> N
     assert line.quantity == LARGEST_QUANTITY
     await periods.verify("2026-11")
     await ledger.close()
+
+
+lines = st.lists(
+    st.builds(
+        ClosedLine,
+        st.integers(0, 29).map(lambda day: NOVEMBER.start_s + day * 86_400),
+        st.sampled_from(sorted(METERS)),
+        st.just("default"),
+        st.sampled_from(["", "공간"]),
+        st.sampled_from(["lobby", "한글", "é"]),
+        st.integers(0, 10**12),
+    ),
+    max_size=8,
+    unique_by=lambda line: line[:-1],
+)
+
+
+@settings(max_examples=100)
+@given(lines=lines, data=st.data())
+async def test_a_closed_month_is_priced_to_the_same_bytes_again(
+    lines: list[ClosedLine], data: st.DataObject
+) -> None:
+    book = default_price_book()
+
+    async def statement(of: list[ClosedLine]) -> bytes:
+        ledger = ClosedLedger(of, NOVEMBER.end_s, {PEAK_USERS: 4})
+        report = await build_report(ledger, book, "2026-11", "Asia/Seoul", AFTER)
+        return RENDERERS["json"](report, "ko") + RENDERERS["csv"](report, "ko")
+
+    shuffled = data.draw(st.permutations(lines))
+    assert await statement(lines) == await statement(shuffled)
+    closed = ClosedMonth(
+        "2026-11", "Asia/Seoul", *NOVEMBER, NOVEMBER.end_s, int(AFTER), "담당", "", BOOK, SOURCE,
+        {PEAK_USERS: 4}, (), "{}",
+    )  # fmt: skip
+    digest = digest_of(closed, sorted(lines))
+    assert digest == digest_of(closed, sorted(shuffled))
+    if lines:
+        more = lines[0]._replace(quantity=lines[0].quantity + 1)
+        assert digest != digest_of(closed, sorted([more, *lines[1:]]))
 
 
 def test_the_commands_say_what_is_closed_and_what_cannot_be(

@@ -5,7 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.errors import PeriodError
@@ -33,6 +33,7 @@ def test_every_second_lies_in_one_window(at_s: int) -> None:
     assert window_end(start + 1) == start + WINDOW_S
 
 
+@settings(max_examples=1_000)
 @given(st.lists(times_ms, min_size=2, max_size=6).map(sorted))
 def test_splitting_an_interval_anywhere_changes_nothing(cuts: list[int]) -> None:
     whole: dict[int, int] = dict(seconds_by_window(cuts[0], min(cuts[-1], cuts[0] + 10**8)))
