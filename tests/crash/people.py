@@ -5,10 +5,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from aiohttp import ClientError
+
 from tests.system.chat import Account, Chat, RefusedError, guest
 from tests.system.peer import Peer, PeerRefusedError, Tone
 from tests.system.talker import AWAY
 
+# What a call that a kill cuts short ends in besides.
+UNHEARD = (ClientError, PeerRefusedError, RefusedError, AssertionError, KeyError)
 PACE_S = 0.01
 RETRY_S = 0.05
 
@@ -87,7 +91,7 @@ class Speaker:
     async def run(self) -> None:
         """Talk until stopped."""
         while not self.stopping.is_set():
-            with suppress(*AWAY, PeerRefusedError, RefusedError, AssertionError, KeyError):
+            with suppress(*AWAY, *UNHEARD):
                 account = await guest(self.url, "speaker")
                 await self._talk(account)
             await asyncio.sleep(RETRY_S)
