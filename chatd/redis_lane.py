@@ -41,6 +41,8 @@ class Lane:
         # Primaries the script knows of here.
         self.peers = ""
         self.batch: Batch | None = None
+        # Loop iterations for which the next batch still waits for company.
+        self.rest = 0
         self.waiting_bytes = 0
         self._sequence = 0
         self._waiting: deque[Parcel] = deque()

@@ -6,6 +6,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -23,6 +24,7 @@ from loadtest.launch import Server, free_port
 from loadtest.peer_setup import AbsentError
 
 SERVER_CORE = 0
+REDIS_CORE = 1
 START_DEADLINE_S = 20.0
 RELAYS = Path(__file__).parent / "relays"
 # So many guests sign in over one connection at once.
@@ -66,11 +68,12 @@ class Chat(Peer):
 
     def __init__(self, version: str) -> None:
         self.version = version
+        self.settings: dict[str, str] = {}
 
     @asynccontextmanager
     async def running(self, people: int) -> AsyncIterator[Stand]:
         with tempfile.TemporaryDirectory(prefix="metaport-race-") as folder:
-            settings = {"METAPORT_PROFILE": "bench"}
+            settings = {"METAPORT_PROFILE": "bench", **self.settings}
             server = Server(Path(folder) / "data", settings, core=SERVER_CORE)
             try:
                 await server.start()
@@ -79,6 +82,42 @@ class Chat(Peer):
                 yield Stand(server.http_port, ChatDoor(server.http_port, tokens), pids)
             finally:
                 await server.stop()
+
+
+class ChatOnRedis(Chat):
+    """The same with a Redis behind it, on the client's core: the hub has one for itself.
+
+    Only the hub's CPU counts; Redis keeps everything in memory and writes nothing to disk.
+    """
+
+    name = "metaport+redis"
+
+    def __init__(self, version: str, program: str) -> None:
+        super().__init__(version)
+        self._program = program
+
+    @asynccontextmanager
+    async def running(self, people: int) -> AsyncIterator[Stand]:
+        port = free_port()
+        process = await asyncio.create_subprocess_exec(
+            *("taskset", "-c", str(REDIS_CORE), self._program, "--port", str(port)),
+            *("--bind", "127.0.0.1", "--save", "", "--appendonly", "no"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.settings = {
+            "METAPORT_REDIS_URL": f"redis://127.0.0.1:{port}",
+            "METAPORT_REDIS_APPENDFSYNC": "none",
+        }
+        try:
+            await _listening(port, process)
+            async with super().running(people) as stand:
+                yield stand
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
 class Program(Peer):
@@ -124,12 +163,20 @@ def available(folder: Path, version: str) -> tuple[list[Peer], dict[str, str]]:
     """Return the peers that can be had here, ours first, and why the others cannot."""
     peers: list[Peer] = [Chat(version)]
     absent: dict[str, str] = {}
-    for name, make in _MAKERS.items():
+    makers = {"metaport+redis": lambda _: _redis(version), **_MAKERS}
+    for name, make in makers.items():
         try:
             peers.append(make(folder))
         except AbsentError as reason:
             absent[name] = str(reason)
     return peers, absent
+
+
+def _redis(version: str) -> Peer:
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        raise AbsentError("neither redis-server nor valkey-server is installed")
+    return ChatOnRedis(version, program)
 
 
 def _nats(folder: Path) -> Peer:

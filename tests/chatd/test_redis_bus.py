@@ -13,7 +13,7 @@ import pytest
 import redis
 import uvloop
 
-from chatd.bus import Draft
+from chatd.bus import Draft, Publication, Receipt
 from chatd.errors import BUS_AWAY, BusAway, FactsRefused
 from chatd.redis_bus import RedisBus
 from chatd.redis_options import Durability, Kept, RedisOptions, Times
@@ -728,3 +728,34 @@ async def test_who_comes_from_a_process_that_is_ahead_recovers_here(
     above = await behind.ask("lobby", Since(page.epoch, 3))
     assert above is not None
     assert (above.recovered, above.offset, list(above.entries)) == (False, 2, [])
+
+
+class _Answering(Station):
+    """A listener whose people answer what they hear, a few loop iterations later."""
+
+    def ordered(self, publications: Sequence[Publication], receipts: Sequence[Receipt]) -> None:
+        super().ordered(publications, receipts)
+        for publication in publications:
+            if publication.message.body == "said":
+                loop = asyncio.get_running_loop()
+                draft = self.draft("lobby", "answered")
+                loop.call_soon(loop.call_soon, self.bus.publish, [draft])
+
+
+async def test_what_waited_goes_with_the_answers_to_what_was_before(
+    server: RedisServer,
+) -> None:
+    bus = RedisBus(server.url, lapsed=lambda _: None, options=RedisOptions(times=QUICK))
+    station = _Answering(bus)
+    await bus.start()
+    try:
+        await until(lambda: bus.state is None, "a connection to Redis")
+        await station.join("lobby")
+        server.ask("CONFIG", "RESETSTAT")
+        bus.publish([station.draft("lobby", "said")])
+        bus.publish([station.draft("lobby", "waited")])
+        await until(lambda: len(station.receipts) == 3, "the receipts")
+        assert station.bodies("lobby") == ["said", "waited", "answered"]
+        assert "calls=2," in server.info("commandstats")["cmdstat_evalsha"]
+    finally:
+        await bus.close()
