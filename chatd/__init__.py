@@ -34,8 +34,8 @@ Several processes on one room: `redis_bus.RedisBus` lets Redis order, keep, coun
 call, and the hub hears of messages others accepted (`bus.Publication.own`) and of rooms whose
 members have lost their place (`hub.Hub.lapsed`). `signals.Signals` tells all processes at once.
 
-`neighbours.Neighbours` tells who of other processes is in a room and what they show; nothing of it
-is stored.
+`neighbours.Neighbours` tells who of other processes is in a room and what they show, and
+`signalled_online.SignalledOnline` who is online at all; nothing of it is stored.
 
 Not supported: edits.
 """

@@ -14,8 +14,10 @@ from typing import Protocol
 
 from chatd.bus import Bus, LocalBus
 from chatd.neighbours import Neighbours
+from chatd.online import Online
 from chatd.redis_bus import RedisBus
 from chatd.redis_options import Durability, RedisOptions
+from chatd.signalled_online import SignalledOnline
 from chatd.signals import LocalSignals, Signals
 from metaport import chat_journal
 from metaport.config import Config, Redis
@@ -57,6 +59,10 @@ class Backbone(Protocol):
     def neighbours(self) -> Neighbours | None:
         """Return the people of other hubs, None where there is no other."""
 
+    @property
+    def online(self) -> Online | None:
+        """Return who is online at any hub, None where there is no other."""
+
     async def start(self) -> None:
         """Begin; returns at once."""
 
@@ -78,6 +84,7 @@ class LocalBackbone:
     state = None
     concern = None
     neighbours = None
+    online = None
 
     def __init__(self, log: Log) -> None:
         began = time.monotonic()
@@ -129,7 +136,12 @@ class RedisBackbone:
             later=loop.call_later,
             now=time.monotonic,
         )
-        self.bus.gone = self.neighbours.gone
+        self.online = SignalledOnline(self.signals, self.bus.process, soon=loop.call_soon)
+        self.bus.gone = self._gone
+
+    def _gone(self, process: str) -> None:
+        self.neighbours.gone(process)
+        self.online.gone(process)
 
     @property
     def state(self) -> str | None:

@@ -227,6 +227,7 @@ class HubProcess:
             archive=self._archive,
             limits=chat_limits(config),
             neighbours=self._backbone.neighbours,
+            online=self._backbone.online,
             book=self._rooms.book,
             guest_rooms=to(*config.chat.guest_rooms),
         )
