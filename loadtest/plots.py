@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from math import log10
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +46,7 @@ def write_line(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], p
         title=title,
         style=LightSolarizedStyle,
         value_formatter=rounded,
-        x_value_formatter=lambda power: rounded(10**power),
+        x_value_formatter=rounded,
         legend_at_bottom=True,
         logarithmic=True,
         width=900,
@@ -56,8 +55,8 @@ def write_line(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], p
         js=(),
     )
     for name, points in lines.items():
-        # pygal draws only the other axis to a logarithmic scale: powers of ten stand for x.
-        chart.add(name, [(log10(x), y) for x, y in points])
+        chart.add(name, list(points))
+    chart.x_labels = sorted({x for points in lines.values() for x, _ in points})
     path.write_text(chart.render(is_unicode=True), encoding="utf-8")
 
 
