@@ -100,6 +100,7 @@ ROOM_FULL = Refusal(115, "room_full", "The room has no free place; try again lat
 NOT_INVITED = Refusal(116, "not_invited", "The room is for invited people only.")
 NO_GUESTS = Refusal(117, "no_guests", "Guests may not enter this room; sign in first.")
 ROOMS_AWAY = Refusal(118, "rooms_away", "It is not known now who may enter; try again later.")
+OVER_BUDGET = Refusal(119, "over_budget", "The budget of this room is used up for this month.")
 BAD_FRAME = Refusal(
     150, "bad_frame", "The bytes are not a frame of this subprotocol.", BAD_FRAME_CLOSE
 )
@@ -148,6 +149,7 @@ REFUSALS = (
     NOT_INVITED,
     NO_GUESTS,
     ROOMS_AWAY,
+    OVER_BUDGET,
     BAD_FRAME,
     HELLO_EXPECTED,
     HELLO_LATE,

@@ -16,6 +16,7 @@ from typing import Any, cast
 from chatd.archive import Archive
 from chatd.body import body_bytes
 from chatd.bus import Bus, Clock, Draft, Publication, Receipt
+from chatd.caps import Caps
 from chatd.client import Client
 from chatd.counters import Counters
 from chatd.delivery import Delivery
@@ -26,6 +27,7 @@ from chatd.errors import (
     FORBIDDEN,
     INTERNAL,
     NOT_JOINED,
+    OVER_BUDGET,
     PLACE_LOST,
     SLOW_READER,
     STORAGE_FULL,
@@ -110,6 +112,7 @@ class Hub:
         guest_rooms: Grants = None,
         online: Online | None = None,
         neighbours: Neighbours | None = None,
+        caps: Caps | None = None,
     ) -> None:
         self.limits = limits or Limits()
         # Set when everyone is sent away: who goes first is then no news to who goes next.
@@ -125,6 +128,7 @@ class Hub:
         self._people = People()
         self._paces = Paces(self.limits)
         self._book = book or MemoryRoomBook()
+        self._caps = caps
         self._door = Door(self._book, guest_rooms)
         self._timesheet = Timesheet()
         self._drafts: list[Draft] = []
@@ -472,6 +476,8 @@ class Hub:
             raise Refused(NOT_JOINED, id=send.id)
         if client.read_only and send.room in client.read_only:
             raise Refused(FORBIDDEN, "The token does not grant sending here.", id=send.id)
+        if self._caps is not None and self._caps.refuses_messages(send.room):
+            raise Refused(OVER_BUDGET, id=send.id)
         if (refused := self._paces.refuse(client, room, self.clock.monotonic())) is not None:
             refused.id = send.id
             raise refused

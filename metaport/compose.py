@@ -63,6 +63,7 @@ from metaport.sfu_directory import SfuDirectory
 from metaport.sfu_process import sfu_processes
 from metaport.siblings import Siblings
 from metaport.signers import Signers
+from metaport.spending_caps import SpendingCaps
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
@@ -198,10 +199,15 @@ class HubProcess:
             name_of,
             Periods(ledger, usage_key(config)),
         )
+        self._caps = SpendingCaps(
+            config.usage.contract, self._reports, config.usage.zone, time.time
+        )
         self._resources = MediaResources()
         # Sessions of revoked tokens on their way out; each leaves the set by itself.
         self._endings: set[asyncio.Task[None] | None] = set()
-        self._relay = MediaRelay(placements_of(config), self._appear, self._resources.end)
+        self._relay = MediaRelay(
+            placements_of(config), self._appear, self._resources.end, self._caps.refuses_media
+        )
         self._directory = SfuDirectory(config, self._relay)
         self._backbone = backbone_of(config, log, name=own.name, lapsed=self._lapsed)
         # None where this hub counts what it orders.
@@ -230,6 +236,7 @@ class HubProcess:
             online=self._backbone.online,
             book=self._rooms.book,
             guest_rooms=to(*config.chat.guest_rooms),
+            caps=self._caps,
         )
         self._usage.settled_ms = self._hub.settled_ms
         self._watch = RevocationWatch(
@@ -308,6 +315,7 @@ class HubProcess:
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 measure=self._measure(),
                 tell=self._tell(),
+                mind_caps=self._caps.run(),
                 reconcile=self._reconcile(),
                 sync=keep_synced(self._log),
                 checkpoint=every(HEARTBEAT_S, self._checkpoint),
@@ -500,6 +508,8 @@ class HubProcess:
         if not is_room_name(room):
             raise chat.Refused(chat.BAD_ROOM)
         self._hub.admit(identity_of(claims), room, right, attends=attends)
+        if attends and self._caps.refuses_media(room):
+            raise chat.Refused(chat.OVER_BUDGET)
         return room
 
     def _admit(self, request: web.Request) -> float:
@@ -524,6 +534,8 @@ class HubProcess:
             degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:
             degraded["ledger"] = self._shipper.failing
+        if self._caps.failing is not None:
+            degraded["caps"] = self._caps.failing
         if self._sender.failing is not None:
             degraded["webhooks"] = self._sender.failing
         if self._writer.failing is not None:

@@ -65,11 +65,14 @@ class MediaRelay:
         placements: Placements,
         appeared: Callable[[Member], None],
         ended: Callable[[str], None],
+        refuses: Callable[[str], bool] = lambda room: False,
     ) -> None:
         self.links: dict[str, SfuLink] = {}
         self._placements = placements
         self._appeared = appeared
         self._ended = ended
+        # Says of a room that nobody else may come into its media; who is in goes on.
+        self._refuses = refuses
         self._clients: dict[str, MediaClient] = {}
         # Of each session, the rooms whose media it has joined, and on which SFU.
         self._places: dict[str, dict[str, str]] = {}
@@ -211,15 +214,16 @@ class MediaRelay:
     async def _carry(
         self, link: SfuLink, client: MediaClient, frame: dict[str, Any]
     ) -> dict[str, Any]:
-        identity = client.identity
+        identity, room = client.identity, str(frame.get("room"))
         return await link.request(
             "frame",
             session=client.session,
             user=identity.user_id,
             name=identity.name,
             room=frame.get("room"),
-            may_publish=may_publish(identity.roles)
-            and identity.may(Rights.PUBLISH, str(frame.get("room"))),
+            may_publish=may_publish(identity.roles) and identity.may(Rights.PUBLISH, room),
+            # Who comes back from an SFU that died is in; who resumes is known to the SFU.
+            may_enter=room in self._places.get(client.session, {}) or not self._refuses(room),
             frame=frame,
         )
 

@@ -33,6 +33,15 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
+class Cap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The most an app or a room may cost in a month, including VAT, and what is refused then."""
+
+    won: Decimal
+    app: str | None = None
+    room: str | None = None
+    refuse: tuple[Literal["messages", "media"], ...] = ("messages", "media")
+
+
 class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A contract: its amount and days, and the costs that were entered."""
 
@@ -46,6 +55,7 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cloud_cost: tuple[Cost, ...] = ()
     extra_cost: tuple[Cost, ...] = ()
     cloud_cost_csv: str | None = None
+    cap: tuple[Cap, ...] = ()
 
     def title(self, lang: str) -> str:
         """Name the contract in `lang`."""
@@ -103,6 +113,12 @@ def read_contract(text: str, source: str) -> Contract:
         raise ContractError(source, line_of(text, "$.amount"), "amount is to be more than 0")
     if not 0 <= contract.vat_percent <= 100:
         raise ContractError(source, line_of(text, "$.vat_percent"), "vat_percent is 0 to 100")
+    for number, cap in enumerate(contract.cap):
+        line = line_of(text, f"$.cap[{number}]")
+        if (cap.app is None) == (cap.room is None) or not cap.refuse:
+            raise ContractError(source, line, "a cap is of an app or of a room, and refuses")
+        if not cap.won.is_finite() or cap.won < 0:
+            raise ContractError(source, line, "a cap is a number of won from 0 up")
     for cost in (*contract.cloud_cost, *contract.extra_cost):
         _check(cost, source, None)
     return contract

@@ -75,6 +75,7 @@ REFUSALS: dict[str, Refusal] = {
     "no_such_participant": Refusal(310, "this participant does not exist"),
     "etag_mismatch": Refusal(311, "the session was restarted meanwhile"),
     "precondition_required": Refusal(312, "an ICE restart says which session it restarts"),
+    "over_budget": Refusal(313, "the budget of this room is used up for this month"),
     "unknown_op": Refusal(320, "the control operation is not known"),
     "bad_op": Refusal(321, "the control operation lacks a field or holds a wrong one"),
     "media_unavailable": Refusal(390, "the media server is away or closing", 1000),

@@ -86,6 +86,8 @@ class RelayFrame(Operation, tag="frame"):
     room: str
     may_publish: bool
     frame: dict[str, Any]
+    may_enter: bool = True
+    """Whether somebody who is not in the room's media may come in; who resumes is in."""
 
 
 class SessionClosed(Operation, tag="session_closed"):

@@ -227,6 +227,8 @@ class Signaling:
         }
 
     def _entered(self, link: Link, request: RelayFrame) -> Participant:
+        if not request.may_enter:
+            raise Refused("over_budget")
         conference = self.conference
         participant = conference.enter(request.room, request.user, request.name, "chat", link)
         participant.resume = conference.random(18).hex()

@@ -67,6 +67,7 @@ TITLES: dict[str, tuple[int, str, str]] = {
     ),
     "no-such-webhook": (404, "그런 웹훅이 없습니다", "There is no such webhook"),
     "webhooks-away": (503, "지금은 웹훅을 확인할 수 없습니다", "Webhooks cannot be read now"),
+    "over-budget": (403, "이번 달 예산 한도에 이르렀습니다", "The budget of this month is used up"),
     "rooms-away": (503, "지금은 방 설정을 확인할 수 없습니다", "Room settings cannot be read now"),
     "not-ready": (503, "아직 준비되지 않았습니다", "Not ready"),
 }
@@ -98,6 +99,7 @@ _OF_ROOMS = {
     "forbidden": "forbidden",
     "not_invited": "not-invited",
     "no_guests": "no-guests",
+    "over_budget": "over-budget",
     "room_full": "room-full",
     "rooms_away": "rooms-away",
 }

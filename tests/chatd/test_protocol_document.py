@@ -33,6 +33,13 @@ UNGREETED = {
 }
 
 
+class Spent:
+    """A cap that one room has reached."""
+
+    def refuses_messages(self, room):
+        return room == "spent"
+
+
 class Stage:
     """The people of one section and what each has heard but not yet been shown."""
 
@@ -49,6 +56,7 @@ class Stage:
                 RoomSettings("library", guests=False),
                 RoomSettings("booth", capacity=1),
             ),
+            caps=Spent(),
         )
         identities = self.house.tokens.identities
         for token, lasts_s in (("resident", 3600), ("resident, renewed", 7200)):

@@ -53,6 +53,8 @@ class Sfu:
                 return {"known": known, "participants": self.members}
             case {"op": "frame", "frame": {"t": "media.join"}} if self.full:
                 raise Refused("too_many_participants")
+            case {"op": "frame", "may_enter": False, "frame": {"t": "media.join"}}:
+                raise Refused("over_budget")
             case {"op": "frame", "session": session, "frame": {"t": "media.join"}}:
                 self.known.add(session)
                 if self.at_join:
@@ -93,8 +95,12 @@ class House:
         self.ended = []
         self.compared = asyncio.Queue()
         self.lost = asyncio.Event()
+        self.capped = set()
         self.relay = MediaRelay(
-            LocalPlacements(time.monotonic), self.appeared.append, self.ended.append
+            LocalPlacements(time.monotonic),
+            self.appeared.append,
+            self.ended.append,
+            self.capped.__contains__,
         )
 
     @property
@@ -407,3 +413,16 @@ async def test_two_hubs_send_a_room_to_the_same_sfu(tmp_path):
             await said(client, {"t": "media.move", "room": "lobby"})
         await other.relay.close()
         await house.close()
+
+
+async def test_where_a_cap_is_reached_nobody_else_comes_in_and_who_is_in_goes_on(house):
+    ann = await house.joined("ann")
+    house.capped.add("lobby")
+    with pytest.raises(MediaRefused) as refused:
+        await house.joined("bob")
+    assert refused.value.reason == "over_budget"
+    # She joins again, as she does when her SFU comes back empty.
+    await house.relay.request(ann, {"t": "media.join", "room": "lobby"})
+    await house.joined("bob", "hall")
+    house.capped.clear()
+    await house.joined("bob")

@@ -79,6 +79,10 @@ def test_supply_and_vat_are_the_amount(amount: int, percent: Decimal) -> None:
         (HEAD + COST.replace('"bill"', '" "'), "None: 2026-07: a cost needs a title and a source"),
         (HEAD + COST + COST.replace("310000", "true"), "15: Expected `decimal`"),
         ("amount = \n", "1: Invalid value"),
+        (HEAD + "[[cap]]\nwon = 1\n", "6: a cap is of an app or of a room"),
+        (HEAD + '[[cap]]\nwon = 1\napp = "a"\nroom = "b"\n', "6: a cap is of an app or of a room"),
+        (HEAD + '[[cap]]\nwon = -1\napp = "a"\n', "6: a cap is a number of won from 0 up"),
+        (HEAD + '[[cap]]\nwon = 1\napp = "a"\nrefuse = ["all"]\n', "9: Invalid enum value 'all'"),
     ],
 )
 def test_what_cannot_be_trusted_is_refused_with_its_line(text: str, told: str) -> None:

@@ -490,6 +490,19 @@ async def test_a_resume_secret_works_for_its_user_only(world: World) -> None:
     assert unknown["participant"] not in {host.participant, thief.participant}
 
 
+async def test_where_nobody_else_may_enter_who_is_in_goes_on_and_resumes(world: World) -> None:
+    host, other = world.person("host"), world.person("other")
+    host.join()
+    with pytest.raises(Refused, match="over_budget"):
+        other.join(may_enter=False)
+    with pytest.raises(Refused, match="over_budget"):
+        other.join(may_enter=False, resume=host.resume)
+    was = host.participant
+    assert host.join(may_enter=False)["participant"] == was
+    host.session = "s-another-tab"
+    assert host.join(may_enter=False, resume=host.resume)["participant"] == was
+
+
 async def test_who_resumes_elsewhere_closes_it_here(world: World) -> None:
     visitor = world.person("visitor")
     visitor.join()

@@ -107,7 +107,9 @@ class Person:
         self.tracks: dict[str, str] = {}
         self.declines = ""
 
-    def frame(self, kind: str, *, may_publish: bool = True, **fields: Any) -> Map:
+    def frame(
+        self, kind: str, *, may_publish: bool = True, may_enter: bool = True, **fields: Any
+    ) -> Map:
         return self.world.ask(
             "frame",
             hub=self.hub,
@@ -116,6 +118,7 @@ class Person:
             name=self.name,
             room=ROOM,
             may_publish=may_publish,
+            may_enter=may_enter,
             frame={"t": f"media.{kind}", "room": ROOM, **fields},
         )
 

@@ -46,6 +46,7 @@ export default {
     forbidden: "You may not enter this room.",
     room_full: "The room is full. Please come back in a moment.",
     not_invited: "This room is for invited people only.",
+    over_budget: "The budget for this month is used up: no new messages, and nobody else can join voice or video. Please ask the operator.",
     no_guests: "Guests cannot enter this room. Please sign in.",
     rooms_away: "It cannot be checked now who may enter. Please try again shortly.",
     unsubscribed: "The operator took you out of this room.",
