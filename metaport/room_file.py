@@ -41,15 +41,7 @@ class RoomFile:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
             return
-        for line in lines:
-            try:
-                found = _decode(line)
-            except msgspec.DecodeError:
-                continue
-            if found.settings is not None:
-                yield found.settings.room, found.settings
-            elif found.removed is not None:
-                yield found.removed, None
+        yield from filter(None, map(read_line, lines))
 
     def rewrite(self, everything: Iterable[RoomSettings]) -> None:
         """Keep exactly this. Raises `OSError`."""
@@ -69,3 +61,14 @@ class RoomFile:
             os.write(descriptor, data + b"\n")
         finally:
             os.close(descriptor)
+
+
+def read_line(line: bytes) -> tuple[str, RoomSettings | None] | None:
+    """Return a room and what is laid down about it; None for a line that says nothing."""
+    try:
+        found = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if found.settings is not None:
+        return found.settings.room, found.settings
+    return None if found.removed is None else (found.removed, None)

@@ -16,9 +16,14 @@ async def read_json(request: web.Request, kind: type[Body]) -> Body:
     Raises:
         Problem: `bad-request`, with the path of the field that does not fit.
     """
+    return decode_json(await request.read(), kind)
+
+
+def decode_json(data: bytes, kind: type[Body]) -> Body:
+    """Decode and validate JSON; raises as `read_json` does."""
     try:
-        return msgspec.json.decode(await request.read(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("bad-request", str(error)) from None
 
 

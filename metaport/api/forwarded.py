@@ -15,8 +15,9 @@ Address = IPv4Address | IPv6Address
 
 # More hops than anybody has; what stands further left is the client's own word.
 MAX_HOPS = 32
-# A token or quoted string of RFC 9110, section 5.6.
-_PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*')
+# A quoted string, what is none, a delimiter (RFC 9110, section 5.6): one pass over whatever it is.
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[^",;]+|[,;]', re.DOTALL)
+_PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=("[^\n]*"|[^\s"]*)\s*')
 # One household or company has at least a /64 and may change within it at will.
 _CLIENT_PREFIX = 64
 
@@ -91,24 +92,34 @@ def _plain_hops(value: str) -> list[str]:
 
 
 def _standard_hops(value: str) -> list[str]:
-    """Return `for` of each element; those before something malformed are not believed."""
+    """Return `for` of each element; what stands before something malformed is not believed."""
     hops: list[str] = []
-    place = 0
-    named = ""
+    named, pair, place = "", "", 0
     while place < len(value):
-        found = _PAIR.match(value, place)
-        if found is None or found.end() == place:
-            # An empty element (RFC 9110, section 5.6.1.2), or something nobody can read.
-            if value[place] not in ",; \t":
-                hops, named = [], ""
-        else:
-            name, quoted = found[1].lower(), found[2]
-            if name == "for":
-                named = re.sub(r"\\(.)", r"\1", quoted[1:-1]) if quoted[:1] == '"' else quoted
-            place = found.end()
-        if place < len(value) and value[place] == ",":
+        piece = _PIECE.match(value, place)
+        if piece is None:
+            return [""]  # a quotation without an end: nobody knows what is in it
+        place = piece.end()
+        if piece[0] not in (",", ";"):
+            pair += piece[0]
+            continue
+        hops, named = _read_pair(pair, hops, named)
+        pair = ""
+        if piece[0] == ",":
             hops.append(named)
             named = ""
-        place += 1
-    hops.append(named)
-    return hops[-MAX_HOPS:]
+    hops, named = _read_pair(pair, hops, named)
+    return [*hops, named][-MAX_HOPS:]
+
+
+def _read_pair(pair: str, hops: list[str], named: str) -> tuple[list[str], str]:
+    """Return the hops so far and the `for` of this element, none of them after a bad pair."""
+    if not pair.strip():
+        return hops, named
+    found = _PAIR.fullmatch(pair)
+    if found is None:
+        return [], ""
+    name, said = found.groups()
+    if name.lower() == "for":
+        named = re.sub(r"\\(.)", r"\1", said[1:-1]) if said[:1] == '"' else said
+    return hops, named

@@ -72,7 +72,7 @@ async def create(request: web.Request) -> web.Response:
     """Lay something down about a room: 201, or 200 with a direct room that was there before."""
     services = request.app[SERVICES]
     claims = require(request, services.tokens, services.clock())
-    wanted = _asked_for(await read_json(request, RoomRequest))
+    wanted = asked_for(await read_json(request, RoomRequest))
     _may_create(services, claims, wanted)
     try:
         found = await services.room_store.create(wanted, claims.user, services.clock())
@@ -120,7 +120,7 @@ async def change(request: web.Request) -> web.Response:
     claims = require(request, services.tokens, services.clock(), *OPERATORS)
     patch = await read_json(request, RoomPatch)
     before = await _laid_down(services, request.match_info["room"])
-    after = _fit(msgspec.structs.replace(before, **_given(patch)))
+    after = patched(before, patch)
     try:
         done = await services.room_store.change(before, after, claims.user, services.clock())
         await services.rooms_changed()
@@ -146,7 +146,8 @@ async def remove(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def _asked_for(body: RoomRequest) -> RoomSettings:
+def asked_for(body: RoomRequest) -> RoomSettings:
+    """Return the settings that a request asks for. Raises `Problem`: `bad-request`."""
     direct = body.kind == "direct"
     name = direct_room(*body.users) if direct and len(body.users) == 2 else body.room or ""
     if direct and body.room not in (None, name):
@@ -183,9 +184,11 @@ def _fit(settings: RoomSettings) -> RoomSettings:
     return settings
 
 
-def _given(patch: RoomPatch) -> dict[str, object]:
+def patched(before: RoomSettings, patch: RoomPatch) -> RoomSettings:
+    """Return what is laid down after a change. Raises `Problem`: `bad-request`."""
     fields = msgspec.structs.asdict(patch)
-    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+    given = {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+    return _fit(msgspec.structs.replace(before, **given))
 
 
 async def _laid_down(services: Services, name: str) -> RoomSettings:

@@ -28,6 +28,7 @@ from chatd.limits import Limits
 from chatd.session import Identity, Session
 from chatd.websocket import FrameReader
 from chatd.wire import CODECS, JSON, MSGPACK, Codec, MediaFrame, Message, Send, State
+from tests.fuzz import rooms
 from tests.fuzz.campaign import Target, run
 
 # What a good client may hear for bytes that are not good: nothing else, and never "internal".
@@ -180,6 +181,7 @@ TARGETS = (
         + [b"\xfe", b"\xff", bytes(4), b"\x80", b"\xc1\x80", b"\x03\xec", _masked(0x00, b"x")],
         _attempt_reader,
     ),
+    *rooms.TARGETS,
 )
 
 
