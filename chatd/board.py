@@ -27,6 +27,10 @@ class Board(Generic[Member]):
         """Return the kinds `user` shows a value of."""
         return tuple(self._values.get(user, ()))
 
+    def shown_bytes(self, user: str, kind: str) -> int:
+        """Return what a value that is shown takes, 0 where there is none."""
+        return self._values.get(user, {}).get(kind, (None, 0))[1]
+
     def put(self, user: str, kind: str, value: Any) -> None:
         """Show `value`; None takes the last one away."""
         shown = self._values.setdefault(user, {})

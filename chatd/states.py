@@ -62,6 +62,7 @@ class StateBoards:
         board = _board(room)
         if shown.value is not None:
             more = value_bytes(shown.user, shown.kind, shown.value)
+            more -= board.shown_bytes(shown.user, shown.kind)
             if self._over(board, more):
                 self._counters.states_dropped += 1
                 return
@@ -105,7 +106,8 @@ class StateBoards:
         if state.kind not in kinds and len(kinds) >= self._limits.state_kinds:
             detail = f"at most {self._limits.state_kinds} kinds"
             raise Refused(BAD_REQUEST, detail, id=state.id)
-        more = value_bytes(user, state.kind, state.value)
+        # Only what it takes more than the one it replaces: people go on moving in a full room.
+        more = value_bytes(user, state.kind, state.value) - board.shown_bytes(user, state.kind)
         if self._over(board, more):
             detail = "There is no room for more state."
             raise Refused(RATE_LIMITED, detail, id=state.id, retry_after_ms=1000)

@@ -164,6 +164,8 @@ def test_what_is_held_is_bounded(build, bound):
         assert host.ask(t="state", room="r", kind=kind, value="x" * 1000)["t"] == "stated"
     full = visitor.ask(t="state", room="r", kind="a", value="x" * 1000)
     assert (full["reason"], full["retry_after_ms"]) == ("rate_limited", 1000)
+    again = host.ask(t="state", room="r", kind="a", value="y" * 1000)
+    assert again["t"] == "stated", "who is shown goes on moving in a full room"
     host.ask(t="leave", room="r")
     assert visitor.ask(t="state", room="r", kind="a", value="x" * 1000)["t"] == "stated"
 

@@ -83,7 +83,14 @@ def _judge(refused: Refused) -> object:
 
 
 def _reread_msgpack(payload: bytes) -> Any:
-    return msgpack.unpackb(payload, strict_map_key=False, timestamp=0, raw=True)
+    # In a field nobody knows a key may be anything, a list as well.
+    return msgpack.unpackb(
+        payload,
+        strict_map_key=False,
+        timestamp=0,
+        raw=True,
+        object_pairs_hook=lambda pairs: {repr(key): value for key, value in pairs},
+    )
 
 
 def _reread_json(payload: bytes) -> Any:
