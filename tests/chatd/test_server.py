@@ -29,6 +29,7 @@ from chatd.hub import Hub
 from chatd.limits import Limits
 from chatd.server import ChatServer
 from chatd.session import Identity
+from tests.chatd.station import until
 
 MSGPACK, JSON = "metaport.v1.msgpack", "metaport.v1.json"
 LIFTED = Limits().lifted()
@@ -555,5 +556,37 @@ def test_what_is_queued_for_a_connection_that_ended_is_dropped_and_hurts_nobody(
             assert (await visitor.hear())["t"] == "told"
             assert lost.write(b"\x82\x00") == 0
             del gone
+
+    run(main())
+
+
+def test_a_recovery_larger_than_the_bound_of_a_slow_reader_comes_whole_the_first_time(run):
+    """Or the client would be closed in the midst of it, come back, and be closed again."""
+
+    async def main():
+        limits = Limits(outbox_bytes=64 * 1024).lifted()
+        async with serving(limits) as chat:
+            speaker = await chat.visitor("speaker", "r")
+            for _ in range(150):
+                await speaker.ask(t="send", id=1, room="r", body="x" * 12_000)
+            reader, writer = await chat.raw()
+            writer.write(packed(t="hello", token="late", v=1))
+            await read_frame(reader)
+            writer.transport.pause_reading()
+            # The system would take all of it.
+            for connection in chat.server._connections:
+                its = connection._transport.get_extra_info("socket")
+                its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+            since = {"epoch": chat.hub._bus.heads()[0].epoch, "offset": 0}
+            writer.write(packed(t="join", id=1, room="r", since=since))
+            counters = chat.hub.counters
+            await until(lambda: counters.queue_bytes > 2 * limits.outbox_bytes, "what waits")
+            await speaker.ask(t="send", id=2, room="r", body="live")
+            writer.transport.resume_reading()
+            joined, live = [msgpack.unpackb(await read_frame(reader)) for _ in range(2)]
+            assert joined["recovered"] is True
+            assert [m["offset"] for m in joined["messages"]] == list(range(1, 151))
+            assert (live["t"], live["offset"]) == ("message", 151)
+            assert counters.closes == {}
 
     run(main())
