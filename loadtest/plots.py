@@ -34,6 +34,8 @@ def write(bars: Bars, path: Path) -> None:
         disable_xml_declaration=True,
         js=(),
     )
+    highest = [spread.high for each in bars.series.values() for spread in each if spread]
+    chart.range = (0, 1.05 * max(highest, default=1.0))  # pygal fits it to the medians
     chart.x_labels = list(bars.groups)
     for name, spreads in bars.series.items():
         chart.add(name, [_bar(spread) for spread in spreads])
