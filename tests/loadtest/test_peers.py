@@ -21,7 +21,7 @@ def test_a_peer_that_cannot_be_had_is_named_with_its_reason(
         ("metaport", "0.1.0"),
         ("nats-server", "9.9.9"),
     ]
-    assert set(absent) == {"uWebSockets.js", "ws", "Socket.IO", "Centrifugo"}
+    assert set(absent) == {"metaport+redis", "uWebSockets.js", "ws", "Socket.IO", "Centrifugo"}
     assert absent["ws"] == "node and npm are not installed"
 
 
