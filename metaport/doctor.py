@@ -10,6 +10,7 @@ import ctypes
 import importlib
 import importlib.metadata
 import platform
+import re
 import shutil
 import ssl
 import sys
@@ -220,22 +221,26 @@ async def _redis(config: Config) -> Finding:
         return _finding(
             "ok", "Redis", "Redis", "쓰지 않음 (한 대로 운영)", "not used (single machine)"
         )
-    from redis.asyncio import Redis  # noqa: PLC0415
-    from redis.exceptions import RedisError  # noqa: PLC0415
+    from chatd.errors import ChatError  # noqa: PLC0415
+    from chatd.redis_link import link_to  # noqa: PLC0415
+    from chatd.redis_options import Times  # noqa: PLC0415
 
     shown = _shown(config, "redis.url")
-    client = Redis.from_url(
-        config.redis.url,
-        socket_timeout=SERVICE_TIMEOUT_S,
-        socket_connect_timeout=SERVICE_TIMEOUT_S,
-    )
+    times = Times(connect_s=SERVICE_TIMEOUT_S, reply_s=SERVICE_TIMEOUT_S)
     try:
-        information = await client.info("server")
-    except (RedisError, OSError, ValueError) as error:
+        # As the hub reaches it: one server, Sentinels or a cluster.
+        link = link_to(config.redis.url, config.redis.prefix, times)
+        try:
+            await link.refresh()
+            (said,) = await link.send(link.node(link.partitions[0]), [("INFO", "server")])
+        finally:
+            await link.close()
+    except (ChatError, OSError, ValueError) as error:
         return _away("Redis", shown, error)
-    finally:
-        await client.aclose()
-    return _redis_version(shown, str(information.get("redis_version", "0")))
+    found = re.search(rb"redis_version:([0-9.]+)", said) if isinstance(said, bytes) else None
+    if found is None:
+        return _away("Redis", shown, ValueError(str(said)[:200]))
+    return _redis_version(shown, found[1].decode())
 
 
 def _redis_version(shown: str, version: str) -> Finding:

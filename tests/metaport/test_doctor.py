@@ -9,6 +9,7 @@ import pytest
 from metaport import doctor
 from metaport.config import Config, load_config
 from metaport.doctor import Finding
+from tests.chatd.redis_server import RedisCluster, SentinelSet
 
 
 @pytest.fixture
@@ -141,6 +142,20 @@ async def test_a_redis_that_answers_is_told_with_its_version(
     finding = (await findings(variant(config, METAPORT_REDIS_URL=redis_url)))["Redis"]
     assert finding.verdict == "ok"
     assert finding.say.en.startswith(f"{redis_url} – ")
+
+
+async def test_a_cluster_and_sentinels_are_reached_as_the_hub_reaches_them(
+    config: Config, tmp_path: Path
+) -> None:
+    """redis-py's own reader of URLs knew neither, and called both away."""
+    for served in (RedisCluster(tmp_path / "cluster"), SentinelSet(tmp_path / "sentinel")):
+        try:
+            served.start()
+            finding = (await findings(variant(config, METAPORT_REDIS_URL=served.url)))["Redis"]
+        finally:
+            served.kill()
+        assert finding.verdict == "ok", finding.say.en
+        assert finding.say.en.startswith(f"{served.url} – ")
 
 
 def test_an_old_redis_is_bad() -> None:
