@@ -126,6 +126,7 @@ def setup(
     logging.captureWarnings(True)
     # One line a request says nothing that the metrics do not.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # one line a plugin
     return handler
 
 

@@ -8,22 +8,27 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from metaport.config import Config
+from metaport.db.ledger import SqlLedger
 from metaport.db.periods import Periods
+from metaport.db.reconciling import Reconciliations
 from metaport.log import Follower, LogError, LogTrimmed, trim
 from metaport.usage_log import NewestUsage
 from metering.budget_statement import BudgetStatement, state_budget
 from metering.contract import Contract
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint
+from metering.figures import figures_of
 from metering.ledger import Ledger
 from metering.periods import Correction
 from metering.pricebook import PriceBook, load_price_book
 from metering.report import Report, build_report
+from metering.statement import Aside
 from metering.visit import cost_of
 from metering.windows import Period, day_of, day_start, month_period, open_zone
 
@@ -224,9 +229,11 @@ class LedgerReports:
         corrections: list[Correction] = []
         if self._periods is not None:
             if (closed := await self._periods.closed(month)) is not None:
-                return await self._periods.report(closed, details=details)
+                report = await self._periods.report(closed, details=details)
+                # What the ledger knows today is not what was closed: its figures were kept.
+                return replace(report, aside=Aside(closed.figures, {}, ())) if details else report
             corrections = await self._periods.corrections(booked_in=month)
-        return await build_report(
+        report = await build_report(
             self._ledger,
             self._book(),
             month,
@@ -234,6 +241,19 @@ class LedgerReports:
             now,
             details=details,
             corrections=[found.as_adjustment() for found in corrections],
+        )
+        return replace(report, aside=await self._aside(report)) if details else report
+
+    async def _aside(self, report: Report) -> Aside | None:
+        """Tell what is known beside money: figures, who has reported, what was compared."""
+        if not isinstance(self._ledger, SqlLedger):
+            return None
+        first, after = (day_of(at_s, report.zone).isoformat() for at_s in report.period)
+        readers = await self._ledger.readers()
+        return Aside(
+            await figures_of(self._ledger, report.period),
+            {name: min(at_s, report.period.end_s) for name, at_s in sorted(readers.items())},
+            tuple(await Reconciliations(self._ledger).between(first, after)),
         )
 
     async def budget(self, contract: Contract, now: float) -> BudgetStatement:

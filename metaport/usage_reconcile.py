@@ -19,7 +19,7 @@ from metaport.usage_commands import CannotAnswer, open_ledger
 from metaport.usage_privacy import user_names
 from metering.errors import LedgerUnavailable, MeteringError
 from metering.meters import METERS, Service
-from metering.reconciliation import Difference, Reconciliation, differing, seconds_within
+from metering.reconciliation import CHECKS, Difference, Reconciliation, differing, seconds_within
 from metering.windows import Period, day_of, day_start
 
 logger = logging.getLogger(__name__)
@@ -142,17 +142,6 @@ def as_json(found: Reconciliation) -> dict[str, object]:
     }
 
 
-_CHECKS = {
-    "messages": Say("메시지 수와 방 번호", "messages counted, offsets given"),
-    "history": Say("보관한 메시지와 방 번호", "messages kept, offsets given"),
-    "seconds": Say("참여 시간과 SFU의 출석", "seconds counted, attendance of the SFU"),
-    "windows": Say("일 합계와 구간", "sums by day, windows"),
-    "hours": Say("시 합계와 일 합계", "sums by hour, sums by day"),
-    "month": Say("월 합계와 일 합계", "sums by month, sums by day"),
-    "closed": Say("마감한 달과 지금의 장부", "closed months, the ledger now"),
-}
-
-
 def _print(found: Reconciliation, lang: Lang) -> None:
     print(found.day)
     for check, count in found.compared.items():
@@ -163,13 +152,12 @@ def _print(found: Reconciliation, lang: Lang) -> None:
             else Say("차이 없음", "no difference")
         )
         compared = Say(f"{count:,}건 비교", f"{count:,} compared")
-        print(f"  {_CHECKS[check].to(lang)}: {compared.to(lang)}, {verdict.to(lang)}")
+        print(f"  {Say(*CHECKS[check]).to(lang)}: {compared.to(lang)}, {verdict.to(lang)}")
         for difference in differing_here:
             print(f"    {_told(difference, lang)}")
     for check, why in found.skipped.items():
-        print(
-            f"  {_CHECKS[check].to(lang)}: {Say('비교하지 못함', 'not compared').to(lang)} ({why})"
-        )
+        not_compared = Say("비교하지 못함", "not compared").to(lang)
+        print(f"  {Say(*CHECKS[check]).to(lang)}: {not_compared} ({why})")
 
 
 def _told(difference: Difference, lang: Lang) -> str:

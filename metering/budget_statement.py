@@ -159,16 +159,19 @@ def _daily(reports: Sequence[Report], today: date) -> list[Decimal]:
     """Return what each complete day came to, including VAT, oldest first.
 
     A day is complete when the figures reach its end; what belongs to no day (fees, minimums that
-    nobody used) is left out, because it does not go on by the day.
+    nobody used) is left out, because it does not go on by the day. Days before the first use are
+    days before the service, not days of nothing.
     """
     daily: list[Decimal] = []
+    begun = False
     for report in reports:
         if report.as_of_s is None:
             continue
         known_until = day_of(report.as_of_s, report.zone)
         shared = break_down(report.lines, report.adjustments, report.by_day, report.currency)
         for share in shared.shares:
-            if date.fromisoformat(share.key) < min(known_until, today):
+            begun = begun or any(share.quantities.values())
+            if begun and date.fromisoformat(share.key) < min(known_until, today):
                 vat = vat_of(share.amount, report.vat_percent, report.currency)
                 daily.append(EXACT.add(share.amount, vat))
     return daily

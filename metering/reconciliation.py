@@ -10,7 +10,21 @@ Nothing is put right here. A difference is for a person to explain.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+# What is compared, in Korean and in English.
+CHECKS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "messages": ("메시지 수와 방 번호", "messages counted, offsets given"),
+        "history": ("보관한 메시지와 방 번호", "messages kept, offsets given"),
+        "seconds": ("참여 시간과 SFU의 출석", "seconds counted, attendance of the SFU"),
+        "windows": ("일 합계와 구간", "sums by day, windows"),
+        "hours": ("시 합계와 일 합계", "sums by hour, sums by day"),
+        "month": ("월 합계와 일 합계", "sums by month, sums by day"),
+        "closed": ("마감한 달과 지금의 장부", "closed months, the ledger now"),
+    }
+)
 
 # What a comparison is of: places, meters, people.
 Key = tuple[str, ...]

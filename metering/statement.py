@@ -12,6 +12,7 @@ from metering.money import Currency, plain
 from metering.pricebook import Per
 from metering.rating.adjustments import Adjustment
 from metering.rating.rounding import Rounding
+from metering.reconciliation import Reconciliation
 from metering.statement_words import adjustment_title, words
 from metering.windows import Period
 
@@ -45,6 +46,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """What a month's details say beside money.
+
+    `figures` are those of `meters.FIGURES` that somebody measured, `readers` says up to which
+    second each node's usage is known, `reconciled` what each day was compared with.
+    """
+
+    figures: Mapping[str, int]
+    readers: Mapping[str, int]
+    reconciled: tuple[Reconciliation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A month's statement. `as_of_s` is the second up to which its figures are known."""
 
@@ -64,6 +78,8 @@ class Report:
     by_day: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     by_room: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     by_app: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    # What is told beside the priced meters; None where it was not asked for or not kept.
+    aside: "Aside | None" = None
 
     def as_of(self) -> str | None:
         """Write the second up to which the figures are known as ISO 8601 in the report's zone."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from metering.aside_document import aside_tables
 from metering.breakdown import Breakdown, break_down
 from metering.document import (
     Cell,
@@ -144,6 +145,12 @@ def _details(report: Report, said: Words) -> Iterator[Table | Chart]:
     if report.by_room:
         rooms = break_down(report.lines, report.adjustments, report.by_room, report.currency)
         yield _shares(rooms, report, said, (said.by_room, said.room), MOST_ROOMS)
+    yield from _aside(report, said)
+
+
+def _aside(report: Report, said: Words) -> Iterator[Table]:
+    if report.aside is not None:
+        yield from aside_tables(report, report.aside, said.lang)
 
 
 def _shares(

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -45,3 +46,14 @@ def _unhandled_exceptions_fail(request: pytest.FixtureRequest) -> Iterator[None]
     logger.removeHandler(unhandled)
     if unhandled.reports:
         pytest.fail("unhandled in the event loop:\n" + "\n".join(unhandled.reports), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_rules_the_processors() -> Iterator[None]:
+    """A test that leaves this thread real-time hands it on to every server and browser after it."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        policy = os.sched_getscheduler(0)
+        if policy in (os.SCHED_FIFO, os.SCHED_RR):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            pytest.fail("this test left the thread under real-time scheduling", pytrace=False)

@@ -108,6 +108,12 @@ class SqlLedger:
             at_s: int | None = await connection.scalar(select(func.min(reader_checkpoint.c.at_s)))
             return at_s
 
+    async def readers(self) -> dict[str, int]:
+        """Return the second up to which each reader has come."""
+        query = select(reader_checkpoint.c.reader, reader_checkpoint.c.at_s)
+        async with self.transaction() as connection:
+            return {row.reader: row.at_s for row in await connection.execute(query)}
+
     async def totals(self, start_s: int, end_s: int) -> dict[str, int]:
         """Add up each meter over the windows that start in [start_s, end_s)."""
         async with self.transaction() as connection:

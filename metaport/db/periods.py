@@ -15,8 +15,9 @@ from metaport.db.tables.periods import closed_line, closed_month, correction
 from metaport.db.tables.usage import reader_checkpoint, usage_day
 from metering.errors import MonthAltered, MonthClosed, MonthOpen
 from metering.events import Place
+from metering.figures import figures_of
 from metering.ledger import MemoryLedger
-from metering.meters import ACTIVE_USERS, GAUGES
+from metering.meters import ACTIVE_USERS
 from metering.periods import ClosedLine, ClosedMonth, Correction, digest_of, signature_of
 from metering.pricebook import read_price_book
 from metering.report import Report, build_report
@@ -57,8 +58,7 @@ class Periods:
         period = month_period(month, zone)
         if int(now) < period.end_s:
             raise MonthOpen(f"{month} is not over")
-        figures = {meter: await self._ledger.peak(meter, *period) for meter in sorted(GAUGES)}
-        figures[ACTIVE_USERS] = await self._ledger.active_users(*period)
+        figures = await figures_of(self._ledger, period)
         async with self._ledger.writer() as connection:
             if await _closed(connection, month) is not None:
                 raise MonthClosed(f"{month} is closed already")

@@ -8,18 +8,19 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from metering.budget_document import budget_document
 from metering.budget_statement import BudgetStatement, state_budget
 from metering.contract import Contract, Cost
 from metering.counters import Counters
-from metering.events import Checkpoint, Subject
+from metering.events import Checkpoint, Subject, UsageRow
 from metering.forecast import forecast
 from metering.forms import FORMS
 from metering.ledger import MemoryLedger
 from metering.meters import MESSAGES_SENT, METERS
 from metering.money import CURRENCIES
-from metering.pricebook import read_price_book
+from metering.pricebook import PriceBook, read_price_book
 from metering.report import build_report
 from metering.units import Unit
 from metering.windows import Period, day_start
@@ -38,13 +39,18 @@ def at(day: date) -> int:
     return day_start(day, SEOUL)
 
 
-async def stated(today: date, until: date) -> BudgetStatement:
-    """Say 1,000 messages a day at 10 won from 1 October, known up to `until`."""
+def book_at_ten() -> PriceBook:
+    """Return a book in which a message is 10 won and nothing else costs anything."""
     text = TEXT
     for name, meter in METERS.items():
         price = "10" if name == MESSAGES_SENT else "0"
         text += f'"{name}" = {{ price = {price}, per = "{WORDS.get(meter.unit, meter.unit)}" }}\n'
-    book = read_price_book(text, "book.toml")
+    return read_price_book(text, "book.toml")
+
+
+async def stated(today: date, until: date) -> BudgetStatement:
+    """Say 1,000 messages a day at 10 won from 1 October, known up to `until`."""
+    book = book_at_ten()
     counters = Counters("hub", "1")
     day = date(2026, 10, 1)
     while day < until:
@@ -85,6 +91,22 @@ async def test_even_days_are_carried_on_without_doubt() -> None:
     assert found.days_left == 50  # 12 November to 31 December; of today nothing is known
     assert found.low == found.expected == found.high == 286_000 + 50 * 11_000
     assert statement.next_year == 365 * 11_000
+
+
+async def test_days_before_the_service_began_are_no_days_of_nothing() -> None:
+    """A server started on the 29th had 28 days at 0 won to be carried on."""
+    ledger = MemoryLedger()
+    await ledger.upsert(
+        [UsageRow("hub", "1", MESSAGES_SENT, Subject("lobby", "v"), at(date(2026, 11, 29)), 9_000)],
+        Checkpoint("hub", "1", at(date(2026, 11, 30))),
+    )
+    whole = replace(CONTRACT, start=date(2026, 11, 1))
+    report = await build_report(
+        ledger, book_at_ten(), "2026-11", "Asia/Seoul", at(date(2026, 11, 30)), details=True
+    )
+    statement = state_budget(whole, [report], CURRENCIES["KRW"], date(2026, 11, 30))
+    assert statement.standing.spent == 99_000
+    assert statement.forecast is None
 
 
 async def test_few_days_tell_nothing() -> None:

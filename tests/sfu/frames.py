@@ -1,12 +1,38 @@
 """Frames of real encoders: independent writers of the headers the SFU reads."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
 
 
+@contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Come back from a library with the scheduling one went in with.
+
+    As root, SVT-AV1 puts the calling thread under SCHED_FIFO at priority 99. Every process started
+    from it afterwards inherits that, and a browser among them leaves nothing else any time: a
+    machine with two cores stands still.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def encoded(codec: str, width: int, height: int, **options: str) -> bytes:
     """Encode one frame."""
+    with ordinary_priority():
+        return _encoded(codec, width, height, options)
+
+
+def _encoded(codec: str, width: int, height: int, options: dict[str, str]) -> bytes:
     context = av.CodecContext.create(codec, "w")
     assert isinstance(context, av.VideoCodecContext)
     context.width, context.height = width, height
