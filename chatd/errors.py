@@ -43,7 +43,6 @@ NORMAL = Close(1000, "")
 PROTOCOL_ERROR = Close(1002, "protocol_error")
 WRONG_KIND = Close(1003, "wrong_kind")
 NOT_UTF8 = Close(1007, "not_utf8")
-NOT_DEFLATE = Close(1007, "not_deflate")
 TOO_BIG = Close(1009, "too_big")
 
 CLOSES = (
@@ -51,7 +50,6 @@ CLOSES = (
     PROTOCOL_ERROR,
     WRONG_KIND,
     NOT_UTF8,
-    NOT_DEFLATE,
     TOO_BIG,
     DRAINING,
     SLOW_READER,

@@ -10,7 +10,7 @@ import hashlib
 from typing import NamedTuple
 
 from chatd.deflate import RSV1, BadDeflateError, TooLongError, inflate
-from chatd.errors import NOT_DEFLATE, NOT_UTF8, PROTOCOL_ERROR, TOO_BIG, Close
+from chatd.errors import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG, Close
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -188,7 +188,7 @@ class FrameReader:
             try:
                 payload = inflate(payload, self._max_bytes)
             except (BadDeflateError, TooLongError) as error:
-                self._fail(TOO_BIG if isinstance(error, TooLongError) else NOT_DEFLATE)
+                self._fail(TOO_BIG if isinstance(error, TooLongError) else PROTOCOL_ERROR)
                 return None
         if opcode == TEXT and not is_utf8(payload):
             self.fault = NOT_UTF8

@@ -18,7 +18,7 @@ from chatd.deflate import (
     deflate,
     inflate,
 )
-from chatd.errors import NOT_DEFLATE, NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
+from chatd.errors import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
 from chatd.limits import Limits
 from chatd.websocket import BINARY, TEXT, FrameReader
 from chatd.wire import CODECS, DEFLATING
@@ -111,7 +111,7 @@ class TestReader:
         [
             (masked(squeeze(bytes(1_001)), 0xC0 | BINARY), TOO_BIG),
             (masked(squeeze(b"\xff\xfe"), 0xC0 | TEXT), NOT_UTF8),
-            (masked(b"\xff\xff\xff", 0xC0 | BINARY), NOT_DEFLATE),
+            (masked(b"\xff\xff\xff", 0xC0 | BINARY), PROTOCOL_ERROR),
             (masked(b"", 0xC9), PROTOCOL_ERROR),
             (masked(b"", 0xA0 | BINARY), PROTOCOL_ERROR),
             (masked(b"a", TEXT) + masked(b"b", 0xC0), PROTOCOL_ERROR),
