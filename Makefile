@@ -6,7 +6,8 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media fuzz-text invariants invariants-long measure-media-memory clean servers migration
+.PHONY: run test check format lock bench bench-metering crash-loop bench-media loss-media differ-media \
+	fuzz-text fuzz-media flood-media interop invariants invariants-long measure-media-memory clean servers migration
 
 run: .venv/.run
 	@$(BIN)/metaport run
@@ -40,8 +41,8 @@ bench-text: .venv/.dev
 
 # Chromium to Chromium over a link that loses 2, 5 and 10 %, beside Janus: about 10 minutes.
 loss-media: .venv/.dev
-	$(BIN)/python -m loadtest loss --repeats $(REPEATS) --out loadtest/results
-REPEATS ?= 2
+	$(BIN)/python -m loadtest loss --repeats $(LOSS_REPEATS) --out loadtest/results
+LOSS_REPEATS ?= 2
 
 # What counting, shipping and reporting cost; PARTS="count hub ship report" chooses.
 bench-metering: .venv/.dev
