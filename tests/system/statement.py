@@ -38,13 +38,16 @@ async def report(server: Server) -> dict[str, Any]:
 
 
 async def settled_report(server: Server) -> dict[str, Any]:
-    """Return the report once it is as of now: protocol.md allows 10 s, the command takes one."""
-    now = time.time()
+    """Return the report once it is as of now: protocol.md allows 10 s, the command takes one.
+
+    "As of" a second means everything before it, so this second is settled when the next is told.
+    """
+    now = int(time.time()) + 1
     found: dict[str, Any] = {}
 
     async def caught_up() -> bool:
         found.update(await report(server))
-        return found["as_of"] is not None and _seconds(found["as_of"]) >= int(now)
+        return found["as_of"] is not None and _seconds(found["as_of"]) >= now
 
     await until(caught_up, 15, lambda: f"the report is as of {now}: {found}")
     return found
