@@ -1,21 +1,18 @@
 """Every message on SQL, in the order of its room: written by upsert, read page by page."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, Text, bindparam, delete, exists, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatd.archive import NOTHING, Stretch
 from chatd.facts import MessageAccepted
 from chatd.wire import Message, Since
-from metaport.db.engine import DRIVER_ERRORS, first_line, prepare
-from metaport.db.errors import DatabaseUnavailable
+from metaport.db.store import SqlStore
 from metaport.db.tables.history import history_checkpoint, message, room_epoch
 
 # What is handed over at once holds the loop for about 1 ms, which serves chat in between.
@@ -26,19 +23,15 @@ PAGE_BYTES = 1 << 20
 _KEY = (message.c.room, message.c.epoch, message.c.message_offset)
 
 
-class SqlMessages:
-    """The messages of all rooms on an engine, whether or not there is a way in now.
+class SqlMessages(SqlStore):
+    """The messages of all rooms.
 
     `upsert` is one transaction: messages and checkpoint stand or fall together, and a message
-    that comes again is the same row. Everything here raises `DatabaseUnavailable` when there is
-    no way in, and `SchemaMismatch`; try again later.
+    that comes again is the same row.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._prepared = False
-        on_postgres = engine.dialect.name == "postgresql"
-        self._insert = postgresql.insert if on_postgres else sqlite.insert
+        super().__init__(engine)
         # Compiled once, with the order of its values: SQLAlchemy takes as long for a row as SQLite.
         compiled = self._upsert(message).compile(dialect=engine.dialect)
         self._upsert_message = str(compiled), itemgetter(*compiled.positiontup)
@@ -95,17 +88,6 @@ class SqlMessages:
         async with self._transaction() as connection:
             done = await connection.execute(delete(message).where(tuple_(*_KEY).in_(oldest)))
             return done.rowcount
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            if not self._prepared:
-                await prepare(self._engine)
-                self._prepared = True
-            async with self._engine.begin() as connection:
-                yield connection
-        except DRIVER_ERRORS as error:
-            raise DatabaseUnavailable(first_line(error)) from error
 
     def _upsert(self, table: Any) -> Any:
         statement = self._insert(table)

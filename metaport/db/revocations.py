@@ -1,13 +1,10 @@
 """Revoked tokens on SQL: the list that every hub reads."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from metaport.db.engine import DRIVER_ERRORS, first_line, prepare
-from metaport.db.errors import DatabaseUnavailable
+from metaport.db.store import SqlStore
 from metaport.db.tables.revocation import token_revocation
 from metaport.revocation import Revocation
 
@@ -16,16 +13,8 @@ from metaport.revocation import Revocation
 OVERLAP = 256
 
 
-class SqlRevocations:
-    """The revocations of all hubs on an engine, whether or not there is a way in now.
-
-    Everything here raises `DatabaseUnavailable` when there is no way in, `SchemaBehind` and
-    `SchemaUnknown`.
-    """
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._prepared = False
+class SqlRevocations(SqlStore):
+    """The revocations of all hubs."""
 
     async def add(self, revocations: Sequence[Revocation], at_s: float) -> None:
         """Keep revocations that were made at `at_s`."""
@@ -60,14 +49,3 @@ class SqlRevocations:
             await connection.execute(
                 delete(token_revocation).where(token_revocation.c.until_s <= int(now))
             )
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            if not self._prepared:
-                await prepare(self._engine)
-                self._prepared = True
-            async with self._engine.begin() as connection:
-                yield connection
-        except DRIVER_ERRORS as error:
-            raise DatabaseUnavailable(first_line(error)) from error

@@ -5,13 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, select, text
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Row, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatd.room_book import RoomSettings
-from metaport.db.engine import DRIVER_ERRORS, first_line, prepare
-from metaport.db.errors import DatabaseUnavailable
+from metaport.db.store import SqlStore
 from metaport.db.tables.room import room_settings
 
 # Any number that nothing else here locks: revisions are given in the order they are committed in,
@@ -27,17 +25,8 @@ class RoomChange(NamedTuple):
     revision: int
 
 
-class SqlRooms:
-    """The settings of all rooms on an engine, whether or not there is a way in now.
-
-    Everything here raises `DatabaseUnavailable` when there is no way in, `SchemaBehind` and
-    `SchemaUnknown`.
-    """
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._prepared = False
-        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+class SqlRooms(SqlStore):
+    """The settings of all rooms."""
 
     async def get(self, room: str) -> RoomSettings | None:
         """Return what is laid down about a room."""
@@ -130,23 +119,10 @@ class SqlRooms:
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        async with self._transaction() as connection:
+        async with self._read_then_write() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            else:
-                await connection.execute(text("BEGIN IMMEDIATE"))
             yield connection
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            if not self._prepared:
-                await prepare(self._engine)
-                self._prepared = True
-            async with self._engine.begin() as connection:
-                yield connection
-        except DRIVER_ERRORS as error:
-            raise DatabaseUnavailable(first_line(error)) from error
 
 
 def _settings(row: Row[Any]) -> RoomSettings:

@@ -1,17 +1,14 @@
 """Webhooks on SQL: endpoints, events that are there once, and deliveries with their leases."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, and_, delete, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Row, and_, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from metaport.db.engine import DRIVER_ERRORS, first_line, prepare
-from metaport.db.errors import DatabaseUnavailable
+from metaport.db.store import SqlStore
 from metaport.db.tables.webhook import webhook_delivery, webhook_endpoint, webhook_event
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
@@ -61,17 +58,8 @@ class Delivery(NamedTuple):
     last_error: str | None
 
 
-class SqlWebhooks:
-    """Endpoints, events and deliveries on an engine.
-
-    Everything here raises `DatabaseUnavailable` when there is no way in, `SchemaBehind` and
-    `SchemaUnknown`.
-    """
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._prepared = False
-        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+class SqlWebhooks(SqlStore):
+    """Endpoints, events and deliveries."""
 
     async def endpoints(self) -> list[Endpoint]:
         """Return all endpoints in the order they were made."""
@@ -156,9 +144,7 @@ class SqlWebhooks:
             # SQLite has one writer at a time, leaves this out, and is told to begin as one.
             .with_for_update(skip_locked=True, of=webhook_delivery)
         )
-        async with self._transaction() as connection:
-            if connection.dialect.name == "sqlite":
-                await connection.execute(text("BEGIN IMMEDIATE"))
+        async with self._read_then_write() as connection:
             rows = (await connection.execute(query)).all()
             for row in rows:
                 await connection.execute(
@@ -239,17 +225,6 @@ class SqlWebhooks:
         )
         async with self._transaction() as connection:
             return (await connection.execute(statement)).rowcount
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            if not self._prepared:
-                await prepare(self._engine)
-                self._prepared = True
-            async with self._engine.begin() as connection:
-                yield connection
-        except DRIVER_ERRORS as error:
-            raise DatabaseUnavailable(first_line(error)) from error
 
 
 def _is(event_id: str, endpoint_id: str) -> Any:
