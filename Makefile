@@ -111,7 +111,7 @@ autobahn: .venv/.dev
 autobahn-long: .venv/.dev
 	$(BIN)/python -m tests.conformance "9.*" "12.*" "13.*"
 
-# Redis, PostgreSQL, Chromium and a Korean font, by the system's package manager, when they are missing.
+# Redis, PostgreSQL, MariaDB, Chromium and a Korean font, by the system's package manager, when they are missing.
 servers:
 	@sh tests/system/install_servers.sh
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install what the tests need and this machine lacks: Redis (7 or newer), PostgreSQL, Chromium,
-# Node.js (18 or newer), coturn and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
+# Install what the tests need and this machine lacks: Redis (7 or newer), PostgreSQL, MariaDB,
+# Chromium, Node.js (18 or newer), coturn and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
 # When everything is there, nothing is run and nothing is printed.
 set -eu
 
@@ -23,6 +23,11 @@ have_postgres() {
 		[ -x "$bin/postgres" ] && [ -x "$bin/initdb" ] && return 0
 	done
 	return 1
+}
+
+# Debian keeps this server out of the PATH of everybody but root.
+have_mariadb() {
+	have mariadbd || [ -x /usr/sbin/mariadbd ] || [ -x /opt/homebrew/bin/mariadbd ]
 }
 
 have_chromium() {
@@ -57,6 +62,7 @@ have_korean_font() {
 missing() {
 	have_redis || printf ' redis'
 	have_postgres || printf ' postgresql'
+	have_mariadb || printf ' mariadb'
 	have_chromium || printf ' chromium'
 	have_node || printf ' node'
 	have_coturn || printf ' coturn'
@@ -89,6 +95,7 @@ install_by_apt() {
 		case $name in
 		redis) packages="$packages redis-server" ;;
 		postgresql) packages="$packages postgresql" ;;
+		mariadb) packages="$packages mariadb-server" ;;
 		chromium) packages="$packages $(apt_chromium)" ;;
 		node) packages="$packages nodejs" ;;
 		coturn) packages="$packages coturn" ;;
@@ -105,6 +112,7 @@ install_by_brew() {
 		case $name in
 		redis) brew install redis ;;
 		postgresql) brew install postgresql@17 ;;
+		mariadb) brew install mariadb ;;
 		chromium) brew install --cask chromium ;;
 		node) brew install node ;;
 		coturn) brew install coturn ;;
