@@ -1,4 +1,7 @@
-"""Who is asking: bearer tokens, roles, and the address behind trusted proxies."""
+"""Who is asking: bearer tokens, and the address behind trusted proxies.
+
+What a token permits is said by `metaport.api.operations`.
+"""
 
 import math
 
@@ -13,7 +16,6 @@ from metaport.tokens import (
     TokenExpired,
     TokenInvalid,
     TokenRevoked,
-    Tokens,
     TokenUndecided,
 )
 
@@ -30,22 +32,20 @@ def bearer(request: web.Request) -> str:
     return token.strip()
 
 
-def require(request: web.Request, tokens: Tokens, now: float, *roles: str) -> Claims:
-    """Verify the bearer token and, where roles are named, that it holds one of them.
+def authenticated(request: web.Request) -> Claims:
+    """Verify the bearer token of a request.
 
     Raises:
         Problem: `no-token`, `bad-token`, `token-expired`, `token-revoked`, `token-undecided`,
-            `forbidden`.
+            `rate-limited`.
     """
+    services = request.app[SERVICES]
     token = bearer(request)
     try:
-        claims = tokens.verify(token, now)
+        return services.tokens.verify(token, services.clock())
     except TokenError as error:
         strike(request, error)
         raise refusal(error) from None
-    if roles and not claims.roles & set(roles):
-        raise Problem("forbidden", needs=sorted(roles))
-    return claims
 
 
 def strike(request: web.Request, error: TokenError) -> None:

@@ -11,8 +11,10 @@ from aiohttp import web
 from chatd.session import GUEST_ROLE
 from metaport.api.access import client_address, refusal, throttle
 from metaport.api.bodies import read_json, respond
+from metaport.api.operations import ANYONE, Operation
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES, Services
+from metaport.language import Say
 from metaport.tokens import TokenError
 
 NAME_CHARACTERS = 40
@@ -111,3 +113,19 @@ async def login(request: web.Request) -> web.Response:
     if not await asyncio.to_thread(services.check_admin, body.user, body.password):
         raise Problem("bad-credentials")
     return respond(open_session(services, body.user, body.user, frozenset({"admin", "operator"})))
+
+
+OPERATIONS = (
+    Operation(
+        "POST", "/api/v1/auth/guest", guest, Say("손님으로 입장", "Enter as a guest"),
+        ANYONE, GuestRequest, Session,
+    ),
+    Operation(
+        "POST", "/api/v1/auth/refresh", refresh, Say("토큰 갱신", "Renew tokens"),
+        ANYONE, RefreshRequest, Session,
+    ),
+    Operation(
+        "POST", "/api/v1/auth/login", login, Say("관리자 로그인", "Sign the admin in"),
+        ANYONE, LoginRequest, Session,
+    ),
+)  # fmt: skip

@@ -5,17 +5,20 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from metaport.api.operations import operation_of
 from metaport.api.problems import Problem
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 async def read_json(request: web.Request, kind: type[Body]) -> Body:
-    """Decode and validate a JSON body.
+    """Decode and validate a JSON body; `kind` is the one that its operation declares.
 
     Raises:
         Problem: `bad-request`, with the path of the field that does not fit.
     """
+    operation = operation_of(request)
+    assert operation is None or operation.body is kind, "the body is not the documented one"
     return decode_json(await request.read(), kind)
 
 

@@ -1,12 +1,21 @@
 """Is the process alive, can it serve, and how is it doing."""
 
+import msgspec
 from aiohttp import web
 
 from metaport import __version__
-from metaport.api.access import require
 from metaport.api.bodies import respond
+from metaport.api.operations import ANYONE, Operation, query_of
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES
+from metaport.language import Say
+from metaport.roles import Permission
+
+
+class ReadyQuery(msgspec.Struct):
+    """Whether to list what is degraded besides; any value does."""
+
+    verbose: str | None = None
 
 
 async def healthz(_: web.Request) -> web.Response:
@@ -22,7 +31,7 @@ async def readyz(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     state = services.readiness()
     ready = state.required == {}
-    if "verbose" in request.query:
+    if query_of(request, ReadyQuery).verbose is not None:
         return respond(
             {"ready": ready, "failing": state.required, "degraded": state.degraded},
             200 if ready else 503,
@@ -42,7 +51,6 @@ async def status(request: web.Request) -> web.Response:
     """Return live figures for the console; role operator."""
     services = request.app[SERVICES]
     now = services.clock()
-    require(request, services.tokens, now, "operator", "admin")
     figures = await services.status()
     return respond({"version": __version__, "uptime_s": int(now - services.started_at), **figures})
 
@@ -58,3 +66,25 @@ async def config(request: web.Request) -> web.Response:
             "currency": "KRW",
         }
     )
+
+
+OPERATIONS = (
+    Operation(
+        "GET", "/healthz", healthz, Say("프로세스 생존", "Is the process alive"), ANYONE,
+        media_types=("text/plain",),
+    ),
+    Operation(
+        "GET", "/readyz", readyz, Say("서비스 가능 여부", "Can this process serve"), ANYONE,
+        query=ReadyQuery, media_types=("text/plain", "application/json"),
+    ),
+    Operation(
+        "GET", "/metrics", metrics, Say("프로메테우스 지표", "Prometheus exposition"), ANYONE,
+        media_types=("text/plain",),
+    ),
+    Operation(
+        "GET", "/api/v1/config", config, Say("페이지 설정", "What a page must know"), ANYONE,
+    ),
+    Operation(
+        "GET", "/api/v1/status", status, Say("운영 현황", "Live figures"), Permission.STATUS_READ,
+    ),
+)  # fmt: skip

@@ -12,10 +12,11 @@ from chatd.archive import ArchiveAway, Stretch
 from chatd.errors import FactsRefused, Refused
 from chatd.grants import Rights
 from chatd.wire import MAX_EXACT_INT, Message, Since
-from metaport.api.access import require
 from metaport.api.bodies import respond
+from metaport.api.operations import SIGNED_IN, Operation, claims_of, query_of
 from metaport.api.problems import Problem, of_room
 from metaport.api.services import SERVICES, Services
+from metaport.language import Say
 from metaport.tokens import Claims
 
 PAGE_MESSAGES = 200
@@ -23,6 +24,15 @@ ARCHIVE_TIMEOUT_S = 5.0
 
 _Place = tuple[str, Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT_INT)]]
 _decode_place = msgspec.msgpack.Decoder(_Place).decode
+
+
+class MessagesQuery(msgspec.Struct):
+    """Which page: the newest, older ones `before` a cursor, or newer ones `after` one."""
+
+    before: str | None = None
+    after: str | None = None
+    """The empty string is the beginning."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MESSAGES)] = 50
 
 
 class MessagePage(msgspec.Struct):
@@ -42,16 +52,15 @@ class MessagePage(msgspec.Struct):
 async def messages(request: web.Request) -> web.Response:
     """Return a page: the newest, `before` a cursor or `after` one; `after=` is the beginning."""
     services = request.app[SERVICES]
-    claims = require(request, services.tokens, services.clock())
+    claims, query = claims_of(request), query_of(request, MessagesQuery)
     room = _room(services, claims, request.match_info["room"])
-    if "before" in request.query and "after" in request.query:
+    if query.before is not None and query.after is not None:
         raise Problem("bad-request", "before and after exclude each other")
-    newer = "after" in request.query
-    place = _place(request.query.get("after" if newer else "before", ""))
-    limit = _limit(request.query.get("limit", "50"))
+    newer = query.after is not None
+    place = _place(query.after or query.before or "")
     if wait_s := services.wait_for_page(claims.user):
         raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))
-    found = await _read(services, room, place, limit, newer)
+    found = await _read(services, room, place, query.limit, newer)
     if found.messages:
         try:
             services.recovered(room, claims.user, len(found.messages))
@@ -88,12 +97,6 @@ def _room(services: Services, claims: Claims, raw: str) -> str:
         raise of_room(refused, raw) from None
 
 
-def _limit(raw: str) -> int:
-    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw[:9]) <= PAGE_MESSAGES:
-        raise Problem("bad-request", f"limit: 1–{PAGE_MESSAGES}")
-    return int(raw[:9])
-
-
 def _cursor(place: Since) -> str:
     packed = msgspec.msgpack.encode((place.epoch, place.offset))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
@@ -107,3 +110,11 @@ def _place(cursor: str) -> Since | None:
         return Since(*_decode_place(packed))
     except (ValueError, msgspec.MsgspecError):
         raise Problem("bad-request", "cursor") from None
+
+
+OPERATIONS = (
+    Operation(
+        "GET", "/api/v1/rooms/{room}/messages", messages,
+        Say("지난 대화", "Messages of a room"), SIGNED_IN, answer=MessagePage, query=MessagesQuery,
+    ),
+)  # fmt: skip

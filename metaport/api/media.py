@@ -7,16 +7,17 @@ import unicodedata
 
 from aiohttp import web
 
-from metaport.api.access import require
 from metaport.api.bodies import respond
+from metaport.api.operations import Operation
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES
+from metaport.language import Say
+from metaport.roles import Permission
 
 
 async def sfus(request: web.Request) -> web.Response:
     """Return the SFUs: whether each answers, drains, and how much there is to do."""
     services = request.app[SERVICES]
-    require(request, services.tokens, services.clock(), "operator", "admin")
     return respond({"sfus": services.sfu.overview()})
 
 
@@ -32,7 +33,6 @@ async def room(request: web.Request) -> web.Response:
 
 async def _diagnosed(request: web.Request, name: str | None) -> web.Response:
     services = request.app[SERVICES]
-    require(request, services.tokens, services.clock(), "operator", "admin")
     found = await services.sfu.diagnose(name)
     listed = [{"sfu": sfu, **each} for sfu, rooms in found.items() for each in rooms]
     if name is None:
@@ -40,3 +40,19 @@ async def _diagnosed(request: web.Request, name: str | None) -> web.Response:
     if not listed:
         raise Problem("not-found", room=name)
     return respond({"rooms": listed})
+
+
+OPERATIONS = (
+    Operation(
+        "GET", "/api/v1/media/sfus", sfus, Say("미디어 프로세스 현황", "State of the SFUs"),
+        Permission.MEDIA_READ,
+    ),
+    Operation(
+        "GET", "/api/v1/media/rooms", rooms,
+        Say("음성·영상 진단", "How everybody's media is doing"), Permission.MEDIA_READ,
+    ),
+    Operation(
+        "GET", "/api/v1/media/rooms/{room}", room, Say("방 하나의 진단", "The same of one room"),
+        Permission.MEDIA_READ,
+    ),
+)  # fmt: skip

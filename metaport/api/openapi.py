@@ -1,122 +1,142 @@
-"""OpenAPI 3.1, made from the same structs that validate requests."""
+"""OpenAPI 3.1, made from the operations that routes and checks are made from."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
 from metaport import __version__
-from metaport.api import accounts, history, revocation, rooms, webhooks
+from metaport.api.bodies import respond
+from metaport.api.operations import ANYONE, LAID, Audience, Operation
+from metaport.language import Say
+from metaport.roles import TITLES, Role
+
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "pattern": "^/problems/[a-z-]+$"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+_PARAMETER = re.compile(r"{(\w+)(?::([^}]+))?}")
 
 
-class Operation(msgspec.Struct, frozen=True):
-    """One REST operation as the document tells it."""
-
-    method: str
-    path: str
-    summary: str
-    body: type | None = None
-    answer: type | None = None
-    roles: tuple[str, ...] | None = None
-    query: tuple[str, ...] = ()
+async def describe(request: web.Request) -> web.Response:
+    """Return the OpenAPI document."""
+    return respond(build(request.app[LAID].values()))
 
 
 OPERATIONS = (
-    Operation("post", "/api/v1/auth/guest", "손님으로 입장 / Enter as a guest",
-              accounts.GuestRequest, accounts.Session),
-    Operation("post", "/api/v1/auth/refresh", "토큰 갱신 / Renew tokens",
-              accounts.RefreshRequest, accounts.Session),
-    Operation("post", "/api/v1/auth/login", "관리자 로그인 / Sign the admin in",
-              accounts.LoginRequest, accounts.Session),
-    Operation("post", "/api/v1/auth/revoke", "토큰 취소, 모든 곳에서 로그아웃 / Revoke tokens",
-              revocation.RevokeRequest, revocation.Revoked, roles=("operator", "admin")),
-    Operation("get", "/api/v1/config", "페이지 설정 / What a page must know"),
-    Operation("get", "/api/v1/status", "운영 현황 / Live figures", roles=("operator", "admin")),
-    Operation("get", "/api/v1/rooms", "방 목록 / Rooms that have settings",
-              answer=rooms.RoomPage, roles=("operator", "admin"), query=("after", "limit")),
-    Operation("post", "/api/v1/rooms", "방 만들기 / Lay something down about a room",
-              rooms.RoomRequest, rooms.Room, roles=()),
-    Operation("get", "/api/v1/rooms/{room}", "방 설정 / Settings of a room",
-              answer=rooms.Room, roles=()),
-    Operation("patch", "/api/v1/rooms/{room}", "방 설정 변경 / Change settings of a room",
-              rooms.RoomPatch, rooms.Room, roles=("operator", "admin")),
-    Operation("delete", "/api/v1/rooms/{room}", "방 설정 삭제 / Remove settings of a room",
-              roles=("operator", "admin")),
-    Operation("get", "/api/v1/rooms/{room}/messages", "지난 대화 / Messages of a room",
-              answer=history.MessagePage, roles=(), query=("before", "after", "limit")),
-    Operation("get", "/api/v1/media/sfus", "미디어 프로세스 현황 / State of the SFUs",
-              roles=("operator", "admin")),
-    Operation("get", "/api/v1/media/rooms", "음성·영상 진단 / How everybody's media is doing",
-              roles=("operator", "admin")),
-    Operation("get", "/api/v1/media/rooms/{room}", "방 하나의 진단 / The same of one room",
-              roles=("operator", "admin")),
-    Operation("get", "/api/v1/webhooks", "웹훅 목록 / Endpoints that are told of events",
-              answer=webhooks.WebhookList, roles=("admin",)),
-    Operation("post", "/api/v1/webhooks", "웹훅 추가 / Tell an endpoint of events",
-              webhooks.WebhookRequest, webhooks.Webhook, roles=("admin",)),
-    Operation("patch", "/api/v1/webhooks/{webhook}", "웹훅 변경, 비밀 교체 / Change, rotate",
-              webhooks.WebhookPatch, webhooks.Webhook, roles=("admin",)),
-    Operation("delete", "/api/v1/webhooks/{webhook}", "웹훅 삭제 / Forget an endpoint",
-              roles=("admin",)),
-    Operation("get", "/api/v1/webhooks/{webhook}/deliveries", "전달 현황 / How far telling is",
-              answer=webhooks.DeliveryList, roles=("admin",), query=("state",)),
-    Operation("post", "/api/v1/webhooks/{webhook}/replay", "다시 전달 / Try dead ones again",
-              webhooks.ReplayRequest, webhooks.Replayed, roles=("admin",)),
-    Operation("get", "/api/v1/usage/report", "월 사용량·금액 / Usage and amount of a month",
-              roles=("operator", "admin"), query=("month", "format", "lang")),
-    Operation("get", "/api/v1/usage/budget", "예산 대비 현황 / Usage held against the contract",
-              roles=("operator", "admin"), query=("format", "lang")),
-    Operation("get", "/api/v1/usage/visit", "이번 방문 비용 / Cost of this visit", roles=()),
+    Operation(
+        "GET", "/api/v1/openapi.json", describe, Say("이 문서", "This document"), ANYONE,
+    ),
 )  # fmt: skip
 
 
-def build() -> dict[str, Any]:
-    """Build the document."""
-    structs = [s for o in OPERATIONS for s in (o.body, o.answer) if s is not None]
-    _, components = msgspec.json.schema_components(
-        structs, ref_template="#/components/schemas/{name}"
-    )
+def build(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Build the document of those operations that are described."""
+    described = [o for o in dict.fromkeys(operations) if o.described]
+    refs, components = _schemas(s for o in described for s in (o.body, o.answer) if s is not None)
     paths: dict[str, Any] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _describe(operation)
+    for operation in described:
+        path = _PARAMETER.sub(r"{\1}", operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = _describe(operation, refs)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Metaport Chat", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": {**components, "Problem": PROBLEM},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
+        "x-roles": {role.value: TITLES[role]._asdict() for role in Role},
     }
 
 
-def _describe(operation: Operation) -> dict[str, Any]:
+Struct = type[msgspec.Struct]
+Refs = dict[Struct, dict[str, Any]]
+
+
+def _schemas(structs: Iterable[Struct]) -> tuple[Refs, dict[str, Any]]:
+    """Return what refers to each struct, and the schemas; two of one name get longer ones."""
+    kinds = list(dict.fromkeys(structs))
+    refs, components = msgspec.json.schema_components(
+        kinds, ref_template="#/components/schemas/{name}"
+    )
+    return dict(zip(kinds, refs, strict=True)), components
+
+
+def _describe(operation: Operation, refs: Refs) -> dict[str, Any]:
+    answer = refs[operation.answer] if operation.answer is not None else {}
+    success: dict[str, Any] = {"description": "OK"}
+    if operation.status != 204:
+        success["content"] = {kind: {"schema": answer} for kind in operation.media_types}
     described: dict[str, Any] = {
-        "summary": operation.summary,
-        "operationId": re.sub(r"\W+", "_", operation.path.removeprefix("/api/v1/")),
+        "summary": f"{operation.summary.ko} / {operation.summary.en}",
+        "x-summary": operation.summary._asdict(),
+        "operationId": _name(operation),
+        "tags": [_tag(operation)],
         "responses": {
-            "200": {"description": "OK"},
+            str(operation.status): success,
             "default": {
                 "description": "RFC 9457",
-                "content": {"application/problem+json": {"schema": {"type": "object"}}},
+                "content": {
+                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                },
             },
         },
     }
-    if operation.answer is not None:
-        described["responses"]["200"]["content"] = _content(operation.answer)
-    if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _content(operation.body)}
-    if operation.roles is not None:
-        described["security"] = [{"bearer": list(operation.roles)}]
-    named = [(name, "path") for name in re.findall(r"{(\w+)}", operation.path)]
-    named += [(name, "query") for name in operation.query]
-    if named:
-        described["parameters"] = [
-            {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
-            for name, place in named
-        ]
+    if operation.body is not None or operation.takes != "application/json":
+        schema = {"type": "string"} if operation.body is None else refs[operation.body]
+        described["requestBody"] = {
+            "required": True,
+            "content": {operation.takes: {"schema": schema}},
+        }
+    if operation.who is not ANYONE:
+        described["security"] = [{"bearer": sorted(operation.roles)}]
+    if not isinstance(operation.who, Audience):
+        described["x-permission"] = operation.who.value
+    parameters = [*_of_path(operation.path), *_of_query(operation.query)]
+    if parameters:
+        described["parameters"] = parameters
     return described
 
 
-def _content(struct: type) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{struct.__name__}"}}}
+def _of_path(path: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"} | ({"pattern": f"^({pattern})$"} if pattern else {}),
+        }
+        for name, pattern in _PARAMETER.findall(path)
+    ]
+
+
+def _of_query(kind: Struct | None) -> list[dict[str, Any]]:
+    if kind is None:
+        return []
+    [query] = msgspec.json.schema_components([kind])[1].values()
+    required = query.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": schema}
+        for name, schema in query.get("properties", {}).items()
+    ]
+
+
+def _name(operation: Operation) -> str:
+    """Return the name that generated clients call an operation by: the same on every build."""
+    words = re.findall(r"\w+", _PARAMETER.sub(r"\1", operation.path.removeprefix("/api/v1/")))
+    return "_".join([operation.method.lower(), *words])
+
+
+def _tag(operation: Operation) -> str:
+    """Return the group of an operation in the document: the module that declares it."""
+    return operation.handler.__module__.rpartition(".")[2]

@@ -1,18 +1,18 @@
 """The demo page, the console and the JavaScript SDK, as static files."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
 
 import metaport.web
+from metaport.api.operations import ANYONE, Operation
+from metaport.api.problems import Handler
+from metaport.language import Say
 
 WEB = Path(metaport.web.__file__).parent
 # In a checkout the SDK is served from where it is developed; in a wheel it is packaged beside.
 CHECKOUT_SDK = WEB.parent.parent / "clients" / "js" / "src"
 SDK = CHECKOUT_SDK if CHECKOUT_SDK.is_dir() else WEB / "sdk"
-
-FileHandler = Callable[[web.Request], Awaitable[web.FileResponse]]
 
 CONTENT_TYPES = {
     ".html": "text/html",
@@ -26,7 +26,7 @@ CONTENT_TYPES = {
 }
 
 
-def page(name: str) -> FileHandler:
+def page(name: str) -> Handler:
     """Serve one file of the web folder."""
 
     async def handler(_: web.Request) -> web.FileResponse:
@@ -35,7 +35,7 @@ def page(name: str) -> FileHandler:
     return handler
 
 
-def folder(root: Path) -> FileHandler:
+def folder(root: Path) -> Handler:
     """Serve the files below a folder whose kind a page may load, and nothing else."""
     resolved = root.resolve()
 
@@ -58,10 +58,27 @@ def _file(path: Path) -> web.FileResponse:
     return response
 
 
-def authority(certificate: Path) -> FileHandler:
+def authority(certificate: Path) -> Handler:
     """Serve the certificate of the local authority, so that a phone can fetch and trust it."""
 
     async def handler(_: web.Request) -> web.FileResponse:
         return web.FileResponse(certificate, headers={"Content-Type": "application/x-x509-ca-cert"})
 
     return handler
+
+
+def _page(path: str, handler: Handler, ko: str, en: str) -> Operation:
+    return Operation("GET", path, handler, Say(ko, en), ANYONE, described=False)
+
+
+OPERATIONS = (
+    _page("/", page("index.html"), "체험 페이지", "The demo page"),
+    _page("/console", page("console.html"), "운영 콘솔", "The console"),
+    _page("/sdk/{path:.+}", folder(SDK), "자바스크립트 SDK", "The JavaScript SDK"),
+    _page("/static/{path:.+}", folder(WEB / "static"), "페이지 파일", "What pages load"),
+)
+
+
+def authority_operation(certificate: Path) -> Operation:
+    """Return the operation that hands out the local authority's certificate."""
+    return _page("/ca.crt", authority(certificate), "인증 기관 인증서", "The local authority")

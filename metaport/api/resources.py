@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from metaport.api.problems import Problem
+from metaport.roles import Permission, may
 from metaport.tokens import Claims
 
 
@@ -60,7 +61,9 @@ class MediaResources:
             Problem: `no-such-session`; also for other people's, so that ids cannot be probed.
         """
         resource = self._live.get(participant)
-        if resource is None or (resource.user != claims.user and "operator" not in claims.roles):
+        if resource is None or (
+            resource.user != claims.user and not may(claims.roles, Permission.MEDIA_CONTROL)
+        ):
             raise Problem("no-such-session")
         return resource
 

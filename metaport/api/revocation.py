@@ -5,11 +5,14 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from metaport.api.access import refusal, require
+from metaport.api.access import refusal
 from metaport.api.bodies import read_json, respond
+from metaport.api.operations import Operation
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES
+from metaport.language import Say
 from metaport.revocation import ID_CHARACTERS, Revocation, of_token, of_token_id, of_user
+from metaport.roles import Permission
 from metaport.tokens import TokenError, Tokens
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS)]
@@ -44,7 +47,6 @@ async def revoke(request: web.Request) -> web.Response:
     """Take back a token, or sign a user out everywhere."""
     services = request.app[SERVICES]
     now = services.clock()
-    require(request, services.tokens, now, "operator", "admin")
     body = await read_json(request, RevokeRequest)
     revocation = _meant(body, services.tokens, now)
     everywhere = await services.revoke(revocation)
@@ -76,3 +78,12 @@ def _meant(body: RevokeRequest, tokens: Tokens, now: float) -> Revocation:
         raise refusal(error) from None
     except ValueError as error:
         raise Problem("bad-request", str(error)) from None
+
+
+OPERATIONS = (
+    Operation(
+        "POST", "/api/v1/auth/revoke", revoke,
+        Say("토큰 취소, 모든 곳에서 로그아웃", "Revoke tokens, sign out everywhere"),
+        Permission.TOKENS_REVOKE, RevokeRequest, Revoked,
+    ),
+)  # fmt: skip

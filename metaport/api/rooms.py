@@ -10,15 +10,16 @@ from chatd.errors import Refused
 from chatd.grants import Rights
 from chatd.room_book import Kind, RoomSettings, direct_room, fault_of
 from chatd.session import GUEST_ROLE
-from metaport.api.access import require
 from metaport.api.bodies import read_json, respond
+from metaport.api.operations import SIGNED_IN, Operation, claims_of, query_of
 from metaport.api.problems import Problem, of_room
 from metaport.api.services import SERVICES, Services
 from metaport.db.errors import DatabaseError
+from metaport.language import Say
+from metaport.roles import PERMITTED, Permission, may
 from metaport.tokens import Claims
 
 LIMIT = 200
-OPERATORS = frozenset({"operator", "admin"})
 
 User = Annotated[str, msgspec.Meta(max_length=128)]
 Capacity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -48,6 +49,13 @@ class RoomPatch(msgspec.Struct, forbid_unknown_fields=True):
     subscribed: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class RoomsQuery(msgspec.Struct):
+    """Which page: rooms by name, those after `after`."""
+
+    after: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT)] = 50
+
+
 class Room(msgspec.Struct):
     """A room as it is laid down, and how many users are in it now, as this hub knows."""
 
@@ -71,7 +79,7 @@ class RoomPage(msgspec.Struct):
 async def create(request: web.Request) -> web.Response:
     """Lay something down about a room: 201, or 200 with a direct room that was there before."""
     services = request.app[SERVICES]
-    claims = require(request, services.tokens, services.clock())
+    claims = claims_of(request)
     wanted = asked_for(await read_json(request, RoomRequest))
     _may_create(services, claims, wanted)
     try:
@@ -88,25 +96,21 @@ async def create(request: web.Request) -> web.Response:
 async def index(request: web.Request) -> web.Response:
     """Return a page of rooms."""
     services = request.app[SERVICES]
-    require(request, services.tokens, services.clock(), *OPERATORS)
-    raw = request.query.get("limit", "50")
-    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw[:9]) <= LIMIT:
-        raise Problem("bad-request", f"limit: 1–{LIMIT}")
-    limit = int(raw[:9])
+    query = query_of(request, RoomsQuery)
     try:
-        found = await services.room_store.page(request.query.get("after", ""), limit + 1)
+        found = await services.room_store.page(query.after, query.limit + 1)
     except DatabaseError:
         raise Problem("rooms-away", retry_after_s=2) from None
-    rooms = [_room(services, settings) for settings in found[:limit]]
-    return respond(RoomPage(rooms, rooms[-1].room if len(found) > limit else None))
+    rooms = [_room(services, settings) for settings in found[: query.limit]]
+    return respond(RoomPage(rooms, rooms[-1].room if len(found) > query.limit else None))
 
 
 async def read(request: web.Request) -> web.Response:
     """Return one room, to operators and to those who may enter it."""
     services = request.app[SERVICES]
-    claims = require(request, services.tokens, services.clock())
+    claims = claims_of(request)
     name = request.match_info["room"]
-    if not claims.roles & OPERATORS:
+    if not may(claims.roles, Permission.ROOMS_MANAGE):
         try:
             services.enter(claims, name, Rights.READ)
         except Refused as refused:
@@ -117,7 +121,7 @@ async def read(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     """Change some of what is laid down; it holds at once, also for those who are in."""
     services = request.app[SERVICES]
-    claims = require(request, services.tokens, services.clock(), *OPERATORS)
+    claims = claims_of(request)
     patch = await read_json(request, RoomPatch)
     before = await _laid_down(services, request.match_info["room"])
     after = patched(before, patch)
@@ -134,7 +138,7 @@ async def change(request: web.Request) -> web.Response:
 async def remove(request: web.Request) -> web.Response:
     """Lay nothing down about a room any more; what was said in it stays."""
     services = request.app[SERVICES]
-    claims = require(request, services.tokens, services.clock(), *OPERATORS)
+    claims = claims_of(request)
     name = request.match_info["room"]
     try:
         done = await services.room_store.remove(name, claims.user, services.clock())
@@ -168,11 +172,11 @@ def asked_for(body: RoomRequest) -> RoomSettings:
 
 def _may_create(services: Services, claims: Claims, wanted: RoomSettings) -> None:
     """Let operators lay down anything, and people with an account a plain direct room of theirs."""
-    if claims.roles & OPERATORS:
+    if may(claims.roles, Permission.ROOMS_MANAGE):
         return
     plain = RoomSettings(wanted.room, "direct", users=wanted.users, subscribed=True)
     if GUEST_ROLE in claims.roles or wanted != plain or claims.user not in wanted.users:
-        raise Problem("forbidden", needs=sorted(OPERATORS))
+        raise Problem("forbidden", needs=sorted(PERMITTED[Permission.ROOMS_MANAGE]))
     if wait_s := services.wait_for_room(claims.user):
         raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))
 
@@ -212,3 +216,28 @@ def _room(services: Services, settings: RoomSettings) -> Room:
         settings.subscribed,
         services.present(settings.room),
     )
+
+
+OPERATIONS = (
+    Operation(
+        "GET", "/api/v1/rooms", index, Say("방 목록", "Rooms that have settings"),
+        Permission.ROOMS_MANAGE, answer=RoomPage, query=RoomsQuery,
+    ),
+    Operation(
+        "POST", "/api/v1/rooms", create,
+        Say("방 만들기", "Lay something down about a room"), SIGNED_IN, RoomRequest, Room,
+        status=201,
+    ),
+    Operation(
+        "GET", "/api/v1/rooms/{room}", read, Say("방 설정", "Settings of a room"),
+        SIGNED_IN, answer=Room,
+    ),
+    Operation(
+        "PATCH", "/api/v1/rooms/{room}", change,
+        Say("방 설정 변경", "Change settings of a room"), Permission.ROOMS_MANAGE, RoomPatch, Room,
+    ),
+    Operation(
+        "DELETE", "/api/v1/rooms/{room}", remove,
+        Say("방 설정 삭제", "Remove settings of a room"), Permission.ROOMS_MANAGE, status=204,
+    ),
+)  # fmt: skip

@@ -1,17 +1,19 @@
 """Who is told of events, over HTTP: endpoints, their secret, deliveries and replay; role admin."""
 
 import secrets
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
 
-from metaport.api.access import require
 from metaport.api.bodies import read_json, respond
+from metaport.api.operations import Operation, claims_of, query_of
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES, Services
 from metaport.db.errors import DatabaseError
-from metaport.db.webhooks import DEAD, DELIVERED, PENDING, Endpoint
+from metaport.db.webhooks import Endpoint
+from metaport.language import Say
+from metaport.roles import Permission
 from metaport.webhooks import fault_of
 
 MOST_ENDPOINTS = 100
@@ -66,6 +68,12 @@ class WebhookDelivery(msgspec.Struct):
     error: str | None
 
 
+class DeliveriesQuery(msgspec.Struct):
+    """Deliveries of which state; any where it is not given."""
+
+    state: Literal["pending", "delivered", "dead"] | None = None
+
+
 class DeliveryList(msgspec.Struct):
     """Deliveries to an endpoint, the newest events first."""
 
@@ -87,7 +95,7 @@ class Replayed(msgspec.Struct):
 async def create(request: web.Request) -> web.Response:
     """Keep a new endpoint and tell its secret."""
     services = request.app[SERVICES]
-    claims = require(request, services.tokens, services.clock(), "admin")
+    claims = claims_of(request)
     body = await read_json(request, WebhookRequest)
     _check(body.url)
     now = services.clock()
@@ -104,7 +112,6 @@ async def create(request: web.Request) -> web.Response:
 async def index(request: web.Request) -> web.Response:
     """Return all endpoints."""
     services = request.app[SERVICES]
-    require(request, services.tokens, services.clock(), "admin")
     try:
         found = await services.webhooks.endpoints()
     except DatabaseError:
@@ -115,7 +122,6 @@ async def index(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     """Change an endpoint, or its secret."""
     services = request.app[SERVICES]
-    require(request, services.tokens, services.clock(), "admin")
     patch = await read_json(request, WebhookPatch)
     endpoint = await _found(request, services)
     given: dict[str, Any] = {
@@ -141,7 +147,6 @@ async def change(request: web.Request) -> web.Response:
 async def remove(request: web.Request) -> web.Response:
     """Forget an endpoint and what it was still to be told."""
     services = request.app[SERVICES]
-    require(request, services.tokens, services.clock(), "admin")
     name = request.match_info["webhook"]
     try:
         done = await services.webhooks.remove(name)
@@ -155,13 +160,11 @@ async def remove(request: web.Request) -> web.Response:
 async def deliveries(request: web.Request) -> web.Response:
     """Return deliveries to an endpoint, of one `state` if given."""
     services = request.app[SERVICES]
-    require(request, services.tokens, services.clock(), "admin")
-    state = request.query.get("state")
-    if state not in (None, PENDING, DELIVERED, DEAD):
-        raise Problem("bad-request", f"state: {PENDING}|{DELIVERED}|{DEAD}")
     endpoint = await _found(request, services)
     try:
-        found = await services.webhooks.deliveries(endpoint.id, state, LIMIT)
+        found = await services.webhooks.deliveries(
+            endpoint.id, query_of(request, DeliveriesQuery).state, LIMIT
+        )
     except DatabaseError:
         raise Problem("webhooks-away", retry_after_s=2) from None
     return respond(DeliveryList([WebhookDelivery(*delivery) for delivery in found]))
@@ -170,7 +173,6 @@ async def deliveries(request: web.Request) -> web.Response:
 async def replay(request: web.Request) -> web.Response:
     """Try dead deliveries again."""
     services = request.app[SERVICES]
-    require(request, services.tokens, services.clock(), "admin")
     body = await read_json(request, ReplayRequest)
     endpoint = await _found(request, services)
     try:
@@ -203,3 +205,35 @@ def _told(services: Services, endpoint: Endpoint, *, with_secret: bool = False) 
     if with_secret:
         secret = services.webhook_secrets.of(endpoint.id, endpoint.secret_version)
     return Webhook(endpoint.id, endpoint.url, endpoint.events, endpoint.enabled, secret)
+
+
+OPERATIONS = (
+    Operation(
+        "GET", "/api/v1/webhooks", index,
+        Say("웹훅 목록", "Endpoints that are told of events"),
+        Permission.WEBHOOKS_MANAGE, answer=WebhookList,
+    ),
+    Operation(
+        "POST", "/api/v1/webhooks", create, Say("웹훅 추가", "Tell an endpoint of events"),
+        Permission.WEBHOOKS_MANAGE, WebhookRequest, Webhook, status=201,
+    ),
+    Operation(
+        "PATCH", "/api/v1/webhooks/{webhook}", change,
+        Say("웹훅 변경, 비밀 교체", "Change an endpoint, rotate its secret"),
+        Permission.WEBHOOKS_MANAGE, WebhookPatch, Webhook,
+    ),
+    Operation(
+        "DELETE", "/api/v1/webhooks/{webhook}", remove, Say("웹훅 삭제", "Forget an endpoint"),
+        Permission.WEBHOOKS_MANAGE, status=204,
+    ),
+    Operation(
+        "GET", "/api/v1/webhooks/{webhook}/deliveries", deliveries,
+        Say("전달 현황", "How far telling is"), Permission.WEBHOOKS_MANAGE,
+        answer=DeliveryList, query=DeliveriesQuery,
+    ),
+    Operation(
+        "POST", "/api/v1/webhooks/{webhook}/replay", replay,
+        Say("다시 전달", "Try dead deliveries again"), Permission.WEBHOOKS_MANAGE,
+        ReplayRequest, Replayed,
+    ),
+)  # fmt: skip

@@ -8,17 +8,19 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from chatd.errors import Refused
 from chatd.grants import Rights
-from metaport.api.access import client_address, require, throttle
+from metaport.api.access import client_address, throttle
 from metaport.api.bodies import read_sdp
+from metaport.api.operations import ANYONE, SIGNED_IN, Operation, claims_of, query_of
 from metaport.api.problems import Problem, of_room
 from metaport.api.resources import MediaResources
 from metaport.api.services import SERVICES, Services
+from metaport.language import Say
 from metaport.media import SfuAway, may_publish
-from metaport.tokens import Claims
 from sfu.control import ControlError
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,12 @@ REASONS = {
     "etag_mismatch": "etag-mismatch",
     "precondition_required": "precondition-required",
 }
+
+
+class SubscribeQuery(msgspec.Struct):
+    """Whom to receive: one publisher, else the whole room."""
+
+    publisher: str | None = msgspec.field(name="from", default=None)
 
 
 RESOURCES = web.AppKey("resources", MediaResources)
@@ -52,11 +60,6 @@ async def ask(services: Services, op: str, **fields: Any) -> dict[str, Any]:
         raise Problem(reason, refusal.message) from None
     except SfuAway:
         raise Problem("media-unavailable", retry_after_s=2) from None
-
-
-def _claims(request: web.Request) -> Claims:
-    services = request.app[SERVICES]
-    return require(request, services.tokens, services.clock())
 
 
 def _created(kind: str, answer: dict[str, Any]) -> web.Response:
@@ -90,21 +93,23 @@ def ice_links(servers: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 async def publish(request: web.Request) -> web.Response:
     """Create a publishing session from an SDP offer (RFC 9725 §4.2)."""
-    if not may_publish(_claims(request).roles):
+    if not may_publish(claims_of(request).roles):
         raise Problem("forbidden")
     return await _create(request, "whip", Rights.PUBLISH, {})
 
 
 async def subscribe(request: web.Request) -> web.Response:
     """Create a receiving session; `from` names one publisher, else the whole room."""
-    return await _create(request, "whep", Rights.READ, {"from": request.query.get("from")})
+    return await _create(
+        request, "whep", Rights.READ, {"from": query_of(request, SubscribeQuery).publisher}
+    )
 
 
 async def _create(
     request: web.Request, kind: str, right: Rights, fields: dict[str, Any]
 ) -> web.Response:
     services = request.app[SERVICES]
-    claims = _claims(request)
+    claims = claims_of(request)
     throttle(services.wait_for_media(client_address(request, services.trusted)))
     raw = request.match_info["room"]
     try:
@@ -135,7 +140,7 @@ async def patch(request: web.Request) -> web.Response:
     """
     services = request.app[SERVICES]
     participant = request.match_info["participant"]
-    request.app[RESOURCES].owned(participant, _claims(request))
+    request.app[RESOURCES].owned(participant, claims_of(request))
     if_match = request.headers.get("If-Match")
     answer = await ask(
         services,
@@ -158,7 +163,7 @@ async def delete(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     resources = request.app[RESOURCES]
     participant = request.match_info["participant"]
-    resources.owned(participant, _claims(request))
+    resources.owned(participant, claims_of(request))
     await ask(services, "delete", participant=participant)
     resources.end(participant)
     return web.Response()
@@ -167,3 +172,27 @@ async def delete(request: web.Request) -> web.Response:
 async def options(request: web.Request) -> web.Response:
     """Say what is accepted (RFC 9725 §4.5)."""
     return web.Response(status=204, headers={"Accept-Post": "application/sdp"})
+
+
+_SESSION = "/{kind:whip|whep}/sessions/{participant}"
+_SDP, _FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
+
+OPERATIONS = (
+    Operation(
+        "PATCH", _SESSION, patch, Say("ICE 후보 전달, ICE 재시작", "Trickle or restart ICE"),
+        SIGNED_IN, takes=_FRAGMENT, media_types=(_FRAGMENT,),
+    ),
+    Operation("DELETE", _SESSION, delete, Say("미디어 세션 종료", "End a session"), SIGNED_IN),
+    Operation(
+        "POST", "/whip/{room:.+}", publish, Say("WHIP 송출", "Publish by WHIP"), SIGNED_IN,
+        takes=_SDP, media_types=(_SDP,), status=201,
+    ),
+    Operation(
+        "POST", "/whep/{room:.+}", subscribe, Say("WHEP 수신", "Receive by WHEP"), SIGNED_IN,
+        query=SubscribeQuery, takes=_SDP, media_types=(_SDP,), status=201,
+    ),
+    Operation(
+        "OPTIONS", "/{kind:whip|whep}/{room:.+}", options,
+        Say("받는 형식 안내", "Say what is accepted"), ANYONE, status=204,
+    ),
+)  # fmt: skip

@@ -12,6 +12,7 @@ from chatd.room_book import MemoryRoomBook
 from metaport.address_gate import AddressLimit
 from metaport.api import problems, whip
 from metaport.api.forwarded import Proxies
+from metaport.api.operations import enforce, lay
 from metaport.api.resources import MediaResources
 from metaport.api.services import SERVICES
 from metaport.compose import identity_of
@@ -45,7 +46,7 @@ def enter(claims, room, right, *, attends=False):
 
 @pytest.fixture
 async def client(sfu):
-    app = web.Application(middlewares=[problems.render])
+    app = web.Application(middlewares=[problems.render, enforce])
     presence = SimpleNamespace(detach=lambda: None)
     app[SERVICES] = SimpleNamespace(
         sfu=sfu,
@@ -57,9 +58,7 @@ async def client(sfu):
         wait_for_media=AddressLimit(0.001, 5).wait_s,
     )
     app[whip.RESOURCES] = MediaResources()
-    app.add_routes(
-        [web.post("/whip/{room}", whip.publish), web.post("/whep/{room}", whip.subscribe)]
-    )
+    lay(app, whip.OPERATIONS)
     async with TestClient(TestServer(app)) as client:
         yield client
 
