@@ -15,6 +15,14 @@ run: .venv/.run
 test: .venv/.dev servers
 	$(BIN)/python -m pytest
 
+# What talks to Redis, on Valkey: the package where the distribution has one (Debian 13 or backports,
+# Ubuntu 24.10, Homebrew), or REDIS_SERVER=/path/to/valkey-server. About 3 minutes.
+REDIS_TESTS := $(shell grep -rlE "redis_server|redis_program" tests --include="test_*.py" | sort)
+.PHONY: test-valkey
+test-valkey: export REDIS_SERVER := $(or $(REDIS_SERVER),valkey-server)
+test-valkey: .venv/.dev servers
+	$(BIN)/python -m pytest $(REDIS_TESTS)
+
 check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -6,7 +6,6 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from loadtest import peer_setup, processes
 from loadtest.hall import ChatDoor, Door, NatsDoor, RelayDoor, SocketIoDoor
 from loadtest.launch import Server, free_port
 from loadtest.peer_setup import AbsentError
+from loadtest.redis_program import redis_program
 
 SERVER_CORE = 0
 REDIS_CORE = 1
@@ -173,7 +173,7 @@ def available(folder: Path, version: str) -> tuple[list[Peer], dict[str, str]]:
 
 
 def _redis(version: str) -> Peer:
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    program = redis_program()
     if program is None:
         raise AbsentError("neither redis-server nor valkey-server is installed")
     return ChatOnRedis(version, program)

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from loadtest.launch import free_port
+from loadtest.redis_program import redis_program
 
 DEADLINE_S = 20.0
 # Every acknowledged write is on disk before its answer leaves.
@@ -48,7 +48,7 @@ class Server:
     """One redis-server with a directory of its own."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
+        program = redis_program()
         if program is None:
             raise RuntimeError("redis-server is missing")
         self.port = free_port()

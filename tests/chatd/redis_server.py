@@ -1,7 +1,6 @@
 """Private Redis servers on 127.0.0.1: one, a primary with its Sentinels, or a cluster."""
 
 import contextlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +11,8 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from loadtest.redis_program import redis_program
 
 _DEADLINE_S = 20.0
 
@@ -38,7 +39,7 @@ class RedisServer:
     """One redis-server, in a directory of its own, without persistence unless `options` say so."""
 
     def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
-        found = shutil.which("redis-server") or shutil.which("valkey-server")
+        found = redis_program()
         assert found is not None, "redis-server is missing: apt-get install redis-server"
         self._program = found
         self.port = port or free_port()

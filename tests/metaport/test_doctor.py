@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.redis_program import redis_program
 from metaport import doctor
 from metaport.config import Config, load_config
 from metaport.doctor import Finding
@@ -122,8 +123,10 @@ def redis_url() -> Iterator[str]:
     # Not under pytest's own directories: the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="metaport-redis-", dir="/tmp") as directory:
         socket_path = f"{directory}/redis.sock"
+        program = redis_program()
+        assert program is not None, "redis-server is missing: run `make servers`"
         process = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", socket_path, "--save", ""],
+            [program, "--port", "0", "--unixsocket", socket_path, "--save", ""],
             cwd=directory,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install what the tests need and this machine lacks: Redis (7 or newer), PostgreSQL, MariaDB,
 # Chromium, Node.js (18 or newer), coturn and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
+# REDIS_SERVER names another server for the tests than redis-server, as valkey-server.
 # When everything is there, nothing is run and nothing is printed.
 set -eu
 
@@ -9,11 +10,11 @@ die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 redis_major() {
-	redis-server --version 2>/dev/null | sed -n 's/.*v=\([0-9]*\)\..*/\1/p'
+	"${REDIS_SERVER:-redis-server}" --version 2>/dev/null | sed -n 's/.*v=\([0-9]*\)\..*/\1/p'
 }
 
 have_redis() {
-	have redis-server && [ "$(redis_major)" -ge 7 ] 2>/dev/null
+	have "${REDIS_SERVER:-redis-server}" && [ "$(redis_major)" -ge 7 ] 2>/dev/null
 }
 
 # Debian keeps the server out of PATH; Homebrew keeps a versioned formula out of it too.
@@ -88,12 +89,20 @@ apt_chromium() {
 	fi
 }
 
+# Debian has valkey from 13 on and in bookworm-backports, Ubuntu from 24.10 on.
+apt_redis() {
+	case ${REDIS_SERVER:-redis-server} in
+	redis-server | valkey-server) echo "${REDIS_SERVER:-redis-server}" ;;
+	*) die "REDIS_SERVER=$REDIS_SERVER is not there and is no package" ;;
+	esac
+}
+
 install_by_apt() {
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q || say "apt-get update failed; going on with the lists at hand"
 	packages=
 	for name in $wanted; do
 		case $name in
-		redis) packages="$packages redis-server" ;;
+		redis) packages="$packages $(apt_redis)" ;;
 		postgresql) packages="$packages postgresql" ;;
 		mariadb) packages="$packages mariadb-server" ;;
 		chromium) packages="$packages $(apt_chromium)" ;;
@@ -110,7 +119,7 @@ install_by_apt() {
 install_by_brew() {
 	for name in $wanted; do
 		case $name in
-		redis) brew install redis ;;
+		redis) if [ "${REDIS_SERVER:-}" = valkey-server ]; then brew install valkey; else brew install redis; fi ;;
 		postgresql) brew install postgresql@17 ;;
 		mariadb) brew install mariadb ;;
 		chromium) brew install --cask chromium ;;

@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio
 
 from loadtest.launch import free_port
+from loadtest.redis_program import redis_program
 from tests.system.browser import launched
 from tests.system.deadline import until
 
@@ -19,7 +20,7 @@ INSTALL = Path(__file__).with_name("install_servers.sh")
 
 
 async def test_redis_is_7_or_newer_and_answers(folder):
-    program = shutil.which("redis-server")
+    program = redis_program()
     assert program is not None, "redis-server is missing: run `make servers`"
     port = free_port()
     process = await asyncio.create_subprocess_exec(
