@@ -56,6 +56,7 @@ from chatd.redis_script import (
     sent_key,
 )
 from chatd.redis_signals import RedisSignals
+from chatd.redis_streams import Streams
 from chatd.redis_subscriptions import Subscriptions
 from chatd.wire import MSGPACK, Message, Since
 
@@ -143,6 +144,8 @@ class RedisBus:
         self._beat_task: asyncio.Task[None] | None = None
         self.signals = RedisSignals(self._link, self._subscriptions, self._origin)
         """News between the processes on this Redis."""
+        self.streams = Streams(self._link)
+        """What Redis still has of rooms."""
         # By node and track.
         self._couriers: dict[tuple[str, int], Courier] = {}
         # One per courier; ended by `close`.

@@ -21,6 +21,8 @@ from chatd.facts import MessagesRecovered
 from chatd.grants import Rights, to
 from chatd.hub import Hub
 from chatd.limits import Limits
+from chatd.redis_options import Kept
+from chatd.room_book import RoomSettings
 from chatd.room_name import is_room_name
 from chatd.server import ChatServer
 from chatd.session import Identity
@@ -46,6 +48,7 @@ from metaport.db.rooms import SqlRooms
 from metaport.db.webhooks import SqlWebhooks
 from metaport.garbage import spare_collections
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
+from metaport.history_audit import HistoryAudit
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
 from metaport.media import MediaRelay, Member, SfuAway
@@ -212,10 +215,17 @@ class HubProcess:
         self._backbone = backbone_of(config, log, name=own.name, lapsed=self._lapsed)
         # None where this hub counts what it orders.
         self._sent: SentShipper | None = None
+        self._audit: HistoryAudit | None = None
         if isinstance(self._backbone, RedisBackbone):
-            self._sent = SentShipper(
-                self._backbone.bus, ledger, self._backbone.bus.registry, name_of
+            bus = self._backbone.bus
+            self._audit = HistoryAudit(
+                bus.streams,
+                messages,
+                self._laid_down,
+                first=lambda: bus.registry.first,
+                room_messages=Kept().room_messages,
             )
+            self._sent = SentShipper(bus, ledger, bus.registry, name_of, said=self._audit.said)
         self._journal = chat_journal.ChatJournal(self._usage, orders=self._backbone.orders)
         self._webhooks = SqlWebhooks(ledger.engine)
         self._webhook_secrets = Secrets(webhook_key(config.secrets_dir))
@@ -310,6 +320,7 @@ class HubProcess:
                 follow_sfus=self._directory.follow(),
                 ship=self._shipper.run(),
                 ship_sent=self._ship_sent(),
+                audit=self._audit_history(),
                 write=self._writer.run(),
                 forget=self._forget(),
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
@@ -403,6 +414,13 @@ class HubProcess:
         if self._sent is not None:
             await self._sent.run()
 
+    def _laid_down(self, room: str) -> RoomSettings | None:
+        return self._rooms.book.settings(room)
+
+    async def _audit_history(self) -> None:
+        if self._audit is not None:
+            await self._audit.run()
+
     def _checkpoint(self) -> None:
         if (minute_s := int(time.time()) // 60 * 60) != self._minute_s:
             self._minute_s = minute_s
@@ -456,6 +474,14 @@ class HubProcess:
             logger.warning("a media session of a revoked token may go on: %s", error)
         finally:
             self._endings.discard(asyncio.current_task())
+
+    def _audited(self) -> dict[str, tuple[str, float]]:
+        if self._audit is None:
+            return {}
+        return {
+            "history_copied": ("Messages a hub died over, from Redis", self._audit.copied),
+            "history_trimmed": ("Messages Redis trimmed before that", self._audit.trimmed),
+        }
 
     def _recovered(self, room: str, user: str, count: int) -> None:
         at_ms = int(time.time() * 1000)
@@ -540,6 +566,8 @@ class HubProcess:
             degraded["webhooks"] = self._sender.failing
         if self._writer.failing is not None:
             degraded["history"] = self._writer.failing
+        if self._audit is not None and self._audit.failing is not None:
+            degraded["audit"] = self._audit.failing
         try:
             self._book()
         except PriceBookError as error:
@@ -588,6 +616,7 @@ class HubProcess:
                 "loop_busy_ratio": ("Part of the time the hub's loop works", self._lag.busy),
                 "ledger_lag_seconds": ("Age of the ledger's figures", time.time() - as_of_s),
                 "log_failures": ("Refused writes of the local log", self._usage.failures),
+                **self._audited(),
             },
             lag={
                 "log_lag_bytes": self._shipper.lag_bytes(),

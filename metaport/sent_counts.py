@@ -10,7 +10,8 @@ place is counted once, also when its hub dies before it hears of it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from chatd.errors import ChatError
@@ -59,7 +60,11 @@ class SentShipper:
         ledger: Ledger,
         hubs: Registered,
         name_of: Callable[[str], str] = str,
+        *,
+        said: Callable[[Mapping[str, int]], None] = lambda rooms: None,
     ) -> None:
+        """`said` is told in which rooms how many messages were given a place."""
+        self._said = said
         self._name_of = name_of
         self._hubs = hubs
         self._counting = counting
@@ -111,6 +116,9 @@ class SentShipper:
     async def _keep(self, counts: Sequence[SentCount], position_s: int, at_s: int) -> int:
         found = {(c.generation, c.room, c.user, c.window_start_s): c.count for c in counts}
         changed = {key: n for key, n in found.items() if self._kept.get(key, 0) < n}
+        said: Counter[str] = Counter()
+        for key, n in changed.items():
+            said[key[1]] += n - self._kept.get(key, 0)
         rows = [
             UsageRow(
                 REDIS,
@@ -123,6 +131,7 @@ class SentShipper:
             for (generation, room, user, start_s), n in changed.items()
         ]
         await self._ledger.upsert(rows, Checkpoint(REDIS, str(position_s), at_s))
+        self._said(said)
         self._kept |= changed
         self._kept = {key: n for key, n in self._kept.items() if key[3] >= position_s}
         self._since_s, self.as_of_s = position_s, at_s

@@ -62,6 +62,27 @@ class SqlMessages(SqlStore):
                 self._upsert_checkpoint, [{"reader": reader, "position": position}]
             )
 
+    async def add(self, facts: Sequence[MessageAccepted]) -> None:
+        """Keep messages whose places are empty; one that is there stays as it is."""
+        epochs = dict.fromkeys((fact.room, fact.epoch) for fact in facts)
+        rows = [_as_row(fact) for fact in facts]
+        statement = self._insert(message).on_conflict_do_nothing(index_elements=list(_KEY))
+        async with self._transaction() as connection:
+            named = [{"of_room": room, "of_epoch": epoch} for room, epoch in epochs]
+            await connection.execute(self._add_epoch, named)
+            await connection.execute(statement, rows)
+
+    async def missing(self, room: str, epoch: str, first: int, last: int) -> list[int]:
+        """Return the offsets from `first` to `last` at which no message is."""
+        at = message.c.message_offset
+        there = (message.c.room == room, message.c.epoch == epoch, at.between(first, last))
+        async with self._transaction() as connection:
+            count = await connection.scalar(select(func.count()).where(*there))
+            if count == last - first + 1:
+                return []
+            found = set(await connection.scalars(select(at).where(*there)))
+        return [offset for offset in range(first, last + 1) if offset not in found]
+
     async def checkpoint(self, reader: str) -> int | None:
         """Return the position last kept for `reader`, None if there is none."""
         table = history_checkpoint.c

@@ -29,6 +29,8 @@ class TcpProxy:
         # Cut the connection once the request that has these bytes has been forwarded.
         self.cut_after: bytes | None = None
         self.cuts = 0
+        # What the server answers, to those who do not subscribe, is lost.
+        self.swallows = False
 
     @property
     def url(self) -> str:
@@ -101,7 +103,7 @@ class TcpProxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                if not pair.frozen:
+                if not pair.frozen and (pair.subscribes or not self.swallows):
                     writer.write(data)
                     await writer.drain()
         writer.close()
