@@ -19,6 +19,8 @@ The path of a message:
    holds the same bytes and is written once. A reader that leaves too much unread is closed and
    recovers.
 6. A client that comes back joins with `since`; `bus.Bus.read` answers from `history.History`.
+   What a moderator has laid down, `moderation.ModerationBook` tells: `door.Door` asks it, and
+   `bailiff.Bailiff` carries it out on who is connected. `podium.Podium` speaks for the server.
 7. One that reads further back gets pages from `paging.Pager`, over the `archive.Archive` port;
    `retelling.Retelling` sends and counts both.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatd.limits import TokenBucket
+from chatd.moderation import Sanction
 from chatd.outbox import Outbox
 from chatd.relay import Relay
 from chatd.rooms import Room
@@ -20,6 +21,7 @@ class Client:
         "codec",
         "greeted",
         "joining",
+        "muted",
         "open",
         "outbox",
         "read_only",
@@ -52,6 +54,8 @@ class Client:
         self.greeted: Callable[[bool], None] | None = None
         # Those of `rooms` in which it may say and show nothing.
         self.read_only: set[str] = set()
+        # Those of `rooms` in which moderation has muted something of it.
+        self.muted: dict[str, Sanction] = {}
         # None until the first media frame; ended when the connection ends.
         self.relay: Relay | None = None
 

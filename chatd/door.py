@@ -1,6 +1,9 @@
 """The door of a room: who may come in, by their token and by what is laid down about the room."""
 
+from collections.abc import Callable
+
 from chatd.errors import (
+    BANNED,
     FORBIDDEN,
     NO_GUESTS,
     NOT_INVITED,
@@ -9,6 +12,7 @@ from chatd.errors import (
     Refused,
 )
 from chatd.grants import Grants, Rights, rights_in
+from chatd.moderation import ModerationBook, Sanction
 from chatd.presence import Roster
 from chatd.room_book import DIRECT_PREFIX, RoomBook, RoomsAway, RoomSettings
 from chatd.session import Identity
@@ -22,9 +26,18 @@ AWAY_RETRY_MS = 2000
 class Door:
     """Asked whenever somebody enters. `guest_rooms` are where guests may go; None is anywhere."""
 
-    def __init__(self, book: RoomBook, guest_rooms: Grants = None) -> None:
+    def __init__(
+        self,
+        book: RoomBook,
+        guest_rooms: Grants = None,
+        *,
+        moderation: ModerationBook,
+        utc_ms: Callable[[], int],
+    ) -> None:
         self._book = book
         self._guest_rooms = guest_rooms
+        self._moderation = moderation
+        self._utc_ms = utc_ms
 
     def settings(self, room: str) -> RoomSettings:
         """Return what is laid down about `room`, or what goes without saying.
@@ -41,16 +54,26 @@ class Door:
         """Return the settings of a room that `identity` may use for what `right` says.
 
         Raises:
-            Refused: FORBIDDEN, NO_GUESTS, NOT_INVITED or ROOMS_AWAY.
+            Refused: FORBIDDEN, BANNED, NO_GUESTS, NOT_INVITED or ROOMS_AWAY.
         """
         if not identity.may(right, room):
             raise Refused(FORBIDDEN)
+        if (sanction := self.barred(identity.user_id, room)) is not None:
+            raise Refused(BANNED, retry_after_ms=sanction.left_ms(self._utc_ms()))
         settings = self.settings(room)
         if identity.guest and not self._takes_guests(settings, right):
             raise Refused(NO_GUESTS)
         if not _invited(identity, settings):
             raise Refused(NOT_INVITED)
         return settings
+
+    def barred(self, user: str, room: str) -> Sanction | None:
+        """Return what moderation keeps `user` out of `room` with, None when nothing does."""
+        return self._moderation.barred(user, room, self._utc_ms())
+
+    def silence(self, user: str, room: str) -> Sanction | None:
+        """Return what of `user` is muted in `room`, None when nothing is."""
+        return self._moderation.silence(user, room, self._utc_ms())
 
     def _takes_guests(self, settings: RoomSettings, right: Rights) -> bool:
         return settings.guests and right in rights_in(settings.room, self._guest_rooms)

@@ -31,6 +31,7 @@ PLACE_LOST = Close(4004, "place_lost")
 # 4100-4199: reconnect after the delay told in the `error` frame before it.
 HELLO_LATE_CLOSE = Close(4101, "hello_late")
 TOKEN_UNDECIDED_CLOSE = Close(4102, "token_undecided")
+KICKED_CLOSE = Close(4103, "kicked")
 # 4200-4299: do not reconnect with the same bytes or the same token.
 BAD_FRAME_CLOSE = Close(4200, "bad_frame")
 HELLO_EXPECTED_CLOSE = Close(4201, "hello_expected")
@@ -38,6 +39,7 @@ BAD_TOKEN_CLOSE = Close(4202, "bad_token")
 TOKEN_EXPIRED_CLOSE = Close(4203, "token_expired")
 UNSUPPORTED_VERSION_CLOSE = Close(4204, "unsupported_version")
 TOKEN_REVOKED_CLOSE = Close(4205, "token_revoked")
+BARRED_CLOSE = Close(4206, "barred")
 # RFC 6455, section 7.4.1.
 NORMAL = Close(1000, "")
 PROTOCOL_ERROR = Close(1002, "protocol_error")
@@ -58,12 +60,14 @@ CLOSES = (
     PLACE_LOST,
     HELLO_LATE_CLOSE,
     TOKEN_UNDECIDED_CLOSE,
+    KICKED_CLOSE,
     BAD_FRAME_CLOSE,
     HELLO_EXPECTED_CLOSE,
     BAD_TOKEN_CLOSE,
     TOKEN_EXPIRED_CLOSE,
     UNSUPPORTED_VERSION_CLOSE,
     TOKEN_REVOKED_CLOSE,
+    BARRED_CLOSE,
 )
 
 
@@ -99,6 +103,8 @@ NOT_INVITED = Refusal(116, "not_invited", "The room is for invited people only."
 NO_GUESTS = Refusal(117, "no_guests", "Guests may not enter this room; sign in first.")
 ROOMS_AWAY = Refusal(118, "rooms_away", "It is not known now who may enter; try again later.")
 OVER_BUDGET = Refusal(119, "over_budget", "The budget of this room is used up for this month.")
+MUTED = Refusal(120, "muted", "A moderator has muted you here.")
+BANNED = Refusal(121, "banned", "A moderator has sent you out of this room.")
 BAD_FRAME = Refusal(
     150, "bad_frame", "The bytes are not a frame of this subprotocol.", BAD_FRAME_CLOSE
 )
@@ -126,6 +132,10 @@ TOKEN_UNDECIDED = Refusal(
     "The key of this token is not known yet; try again after the delay.",
     TOKEN_UNDECIDED_CLOSE,
 )
+KICKED = Refusal(
+    160, "kicked", "A moderator has sent you away; come back after the delay.", KICKED_CLOSE
+)
+BARRED = Refusal(161, "barred", "A moderator has barred you from this server.", BARRED_CLOSE)
 
 REFUSALS = (
     INTERNAL,
@@ -148,6 +158,8 @@ REFUSALS = (
     NO_GUESTS,
     ROOMS_AWAY,
     OVER_BUDGET,
+    MUTED,
+    BANNED,
     BAD_FRAME,
     HELLO_EXPECTED,
     HELLO_LATE,
@@ -158,6 +170,8 @@ REFUSALS = (
     SILENT,
     TOKEN_REVOKED,
     TOKEN_UNDECIDED,
+    KICKED,
+    BARRED,
 )
 
 

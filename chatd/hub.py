@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from chatd.archive import Archive
+from chatd.bailiff import Bailiff
 from chatd.body import body_bytes
 from chatd.bus import Bus, Clock, Draft, Publication, Receipt
 from chatd.caps import Caps
@@ -44,6 +45,7 @@ from chatd.limits import Limits
 from chatd.lookout import Lookout
 from chatd.media import Media
 from chatd.membership import Attendance, Membership
+from chatd.moderation import MemoryModeration, ModerationBook
 from chatd.neighbours import Neighbours
 from chatd.online import LocalOnline, Online
 from chatd.outbox import Outbox, Pipe
@@ -51,6 +53,7 @@ from chatd.owed import OwedFacts
 from chatd.paces import Paces
 from chatd.paging import Pager
 from chatd.people import People
+from chatd.podium import Podium, Speech
 from chatd.refusals import Refusals
 from chatd.retelling import Retelling
 from chatd.room_book import MemoryRoomBook, RoomBook, RoomsAway
@@ -113,6 +116,7 @@ class Hub:
         online: Online | None = None,
         neighbours: Neighbours | None = None,
         caps: Caps | None = None,
+        moderation: ModerationBook | None = None,
     ) -> None:
         self.limits = limits or Limits()
         # Set when everyone is sent away: who goes first is then no news to who goes next.
@@ -129,7 +133,10 @@ class Hub:
         self._paces = Paces(self.limits)
         self._book = book or MemoryRoomBook()
         self._caps = caps
-        self._door = Door(self._book, guest_rooms)
+        moderation = moderation or MemoryModeration()
+        self._door = Door(
+            self._book, guest_rooms, moderation=moderation, utc_ms=lambda: self._moment()[1]
+        )
         self._timesheet = Timesheet()
         self._drafts: list[Draft] = []
         self._owed = OwedFacts(facts, clock, self.counters)
@@ -152,6 +159,7 @@ class Hub:
             refusals=self._refusals,
             owe=self._owe,
             utc_ms=lambda: self._moment()[1],
+            moderation=moderation,
         )
         self._membership = Membership(
             bus,
@@ -165,6 +173,24 @@ class Hub:
             door=self._door,
             monotonic=clock.monotonic,
             later=later or _call_later,
+        )
+        self.bailiff = Bailiff(
+            moderation,
+            self._people,
+            self._rooms,
+            membership=self._membership,
+            delivery=self._delivery,
+            refusals=self._refusals,
+            utc_ms=lambda: self._moment()[1],
+        )
+        self._podium = Podium(
+            bus,
+            self._rooms,
+            door=self._door,
+            limits=self.limits,
+            caps=caps,
+            submit=self._submit,
+            defer=self._defer,
         )
         self._exchange = Exchange(media, self._delivery, self._refusals, self.limits.media_pending)
         self._online = online or LocalOnline()
@@ -190,6 +216,7 @@ class Hub:
         }
         bus.listen(self)
         self._book.listen(self._room_changed)
+        moderation.listen(self.bailiff)
 
     # What a shell calls.
 
@@ -340,6 +367,31 @@ class Hub:
         for client in self._people.of(user_id):
             self._membership.expel(client, room, "unsubscribed")
 
+    def say(self, speech: Speech) -> None:
+        """Say something as the server; `speech` is told how it ended.
+
+        Raises:
+            Refused: it cannot be said.
+        """
+        self._podium.say(speech)
+
+    def people_in(self, room: str) -> dict[str, tuple[str, int]]:
+        """Return who is in `room` by a connection to this process: their name and how many."""
+        place = self._rooms.get(room)
+        found: dict[str, tuple[str, int]] = {}
+        for client in place.live() if place is not None else ():
+            user, name = client.identity.user_id, client.identity.name
+            found[user] = name, found.get(user, (name, 0))[1] + 1
+        return found
+
+    def connections_of(self, user: str, room: str | None = None) -> int:
+        """Return how many connections of `user` are here, or of them in `room`."""
+        return sum(room is None or room in client.rooms for client in self._people.of(user))
+
+    def room_names(self) -> list[str]:
+        """Return the rooms somebody of this process is in."""
+        return self._rooms.names()
+
     def attach(self, room: str, user_id: str, name: str) -> Attendance:
         """Count somebody without a chat connection as present in `room`."""
         return self._membership.attach(room, user_id, name)
@@ -403,6 +455,9 @@ class Hub:
         write = self._delivery.write
         for receipt in receipts:
             draft = receipt.draft
+            if type(draft.sender) is Speech:
+                self._podium.settled(draft.sender, receipt)
+                continue
             client = cast("Client", draft.sender)
             if client.open:
                 at = receipt.at_ms
@@ -414,6 +469,9 @@ class Hub:
         """Tell each sender that the message was not stored."""
         reason = BUS_AWAY if isinstance(refusal, BusAway) else STORAGE_FULL
         for draft in drafts:
+            if type(draft.sender) is Speech:
+                self._podium.settled(draft.sender, refusal)
+                continue
             self._refusals.tell(
                 cast("Client", draft.sender),
                 Refused(reason, id=draft.request_id, retry_after_ms=refusal.retry_after_ms),
@@ -426,6 +484,7 @@ class Hub:
     # Requests.
 
     def _welcome(self, client: Client, hello: Hello) -> None:
+        self.bailiff.greet(client)
         identity = client.identity
         self._clients[client.session] = client
         if self._people.came(client):
@@ -476,13 +535,15 @@ class Hub:
             raise Refused(NOT_JOINED, id=send.id)
         if client.read_only and send.room in client.read_only:
             raise Refused(FORBIDDEN, "The token does not grant sending here.", id=send.id)
+        if client.muted and send.room in client.muted:
+            self.bailiff.check_send(client, send)
         if self._caps is not None and self._caps.refuses_messages(send.room):
             raise Refused(OVER_BUDGET, id=send.id)
         if (refused := self._paces.refuse(client, room, self.clock.monotonic())) is not None:
             refused.id = send.id
             raise refused
         identity = client.identity
-        self._drafts.append(
+        self._submit(
             Draft(
                 send.room,
                 identity.user_id,
@@ -494,6 +555,9 @@ class Hub:
                 room.ephemeral,
             )
         )
+
+    def _submit(self, draft: Draft) -> None:
+        self._drafts.append(draft)
         self._schedule()
 
     def _pong(self, client: Client, ping: Ping) -> None:

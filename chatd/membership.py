@@ -3,17 +3,25 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-
-import msgspec
+from typing import Any
 
 from chatd.bus import Bus, Page
 from chatd.client import Client
 from chatd.delivery import Delivery
 from chatd.door import Door, check_seat
-from chatd.errors import BAD_REQUEST, NOT_JOINED, ROOMS_AWAY, TOO_MANY_ROOMS, Refused
+from chatd.errors import (
+    BAD_REQUEST,
+    BAD_ROOM,
+    BANNED,
+    NOT_JOINED,
+    ROOMS_AWAY,
+    TOO_MANY_ROOMS,
+    Refused,
+)
 from chatd.grants import Rights
 from chatd.join_queue import JoinQueue
 from chatd.limits import Limits
+from chatd.moderation import Sanction
 from chatd.recovery import settle
 from chatd.refusals import Refusals
 from chatd.retelling import Retelling
@@ -21,7 +29,7 @@ from chatd.room_book import RoomSettings
 from chatd.room_name import is_room_name
 from chatd.rooms import Room, Rooms
 from chatd.states import StateBoards
-from chatd.wire import UNASKED, Join, Joined, Leave, Left
+from chatd.wire import UNASKED, Join, Joined, Leave, Left, Muted
 
 _log = logging.getLogger("chatd.membership")
 
@@ -85,6 +93,16 @@ class Membership:
         except Refused as refused:
             refused.id = join.id
             raise
+
+    def check_entry(self, client: Client, room: str) -> None:
+        """Refuse what a join of `room` would be refused with now.
+
+        Raises:
+            Refused: BAD_ROOM, what the door refuses, or ROOM_FULL.
+        """
+        if not is_room_name(room):
+            raise Refused(BAD_ROOM)
+        self._check_seat(client, self._door.admit(client.identity, room))
 
     def subscribe(self, client: Client, room: str) -> None:
         """Make `client` a member without being asked; harmless where it is one, or must not be."""
@@ -157,6 +175,7 @@ class Membership:
             room.watch(client, client.codec, client.outbox)
         self._states.look_away(room, client)
         self._tell_joined(client, join, room, page)
+        self.note_silence(client, join.room)
 
     def _turn_away(self, client: Client, join: Join, room: Room[Client], refused: Refused) -> None:
         room.dismiss(client)
@@ -182,6 +201,20 @@ class Membership:
         else:
             client.read_only.add(room)
 
+    def note_silence(self, client: Client, room: str) -> None:
+        """Know what of `client` is muted in `room`, and tell it where that is news."""
+        before = client.muted.get(room)
+        silence = self._door.silence(client.identity.user_id, room)
+        if silence is None:
+            client.muted.pop(room, None)
+        else:
+            client.muted[room] = silence
+        if silence != before:
+            told = silence or Sanction(room, client.identity.user_id)
+            what: list[str] = sorted(told.what)
+            by, note = told.by or None, told.note or None
+            self._delivery.reply(client, Muted(room, what, told.until_ms, by, note))
+
     def _tell_joined(self, client: Client, join: Join, room: Room[Client], page: Page) -> None:
         joined = client.codec.frame(
             Joined(
@@ -189,12 +222,13 @@ class Membership:
                 page.epoch,
                 page.offset,
                 page.recovered,
-                [msgspec.Raw(entry.payload(client.codec)) for entry in page.entries],
+                self._retelling.payloads(join.room, page.epoch, page.entries, client.codec),
                 None if join.id == UNASKED else join.id,
                 room.roster.members() if join.presence else None,
                 room.roster.count if join.presence else None,
                 self._states.look(room, client) if join.state else None,
                 room.roster.sample() if join.presence else None,
+                self._retelling.removed(join.room, page.epoch, page.offset),
             )
         )
         if join.state:
@@ -206,11 +240,13 @@ class Membership:
         self._end(client, leave.room)
         self._delivery.reply(client, Left(leave.room, leave.id))
 
-    def expel(self, client: Client, room: str, reason: str) -> None:
-        """End a membership from this side; harmless where there is none."""
-        if room in client.rooms or room in client.joining or room in client.waiting:
-            self._end(client, room)
-            self._delivery.reply(client, Left(room, reason=reason))
+    def expel(self, client: Client, room: str, reason: str, **told: Any) -> bool:
+        """End a membership from this side, with what `left` tells; False where there is none."""
+        if room not in client.rooms and room not in client.joining and room not in client.waiting:
+            return False
+        self._end(client, room)
+        self._delivery.reply(client, Left(room, reason=reason, **told))
+        return True
 
     def review(self, client: Client) -> None:
         """Look again at every room of a connection whose grants have changed."""
@@ -233,9 +269,25 @@ class Membership:
         except Refused as refused:
             # Who is in stays in while nothing is known.
             if refused.refusal is not ROOMS_AWAY:
-                self.expel(client, room, refused.refusal.reason)
+                self._expel_refused(client, room, refused)
         else:
             self._note_rights(client, room)
+            if room in client.rooms:
+                self.note_silence(client, room)
+
+    def _expel_refused(self, client: Client, room: str, refused: Refused) -> None:
+        sanction = self._door.barred(client.identity.user_id, room)
+        if refused.refusal is not BANNED or sanction is None:
+            self.expel(client, room, refused.refusal.reason)
+            return
+        self.expel(
+            client,
+            room,
+            "kicked" if sanction.kicked else "banned",
+            retry_after_ms=refused.retry_after_ms,
+            by=sanction.by or None,
+            note=sanction.note or None,
+        )
 
     def _end(self, client: Client, name: str) -> None:
         self._queue.drop(client, name)
@@ -245,6 +297,7 @@ class Membership:
             joining.dismiss(client)
         room = client.rooms.pop(name, None)
         client.read_only.discard(name)
+        client.muted.pop(name, None)
         if room is not None:
             self._exit(client, room)
         elif joining is not None:

@@ -1,6 +1,6 @@
 """What was said before, told to those who ask: in `joined` frames and page by page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -9,9 +9,14 @@ from chatd.counters import Counters
 from chatd.delivery import Delivery
 from chatd.errors import NOT_JOINED, Refused
 from chatd.facts import Fact, MessagesRecovered
+from chatd.history import Entry
+from chatd.moderation import ModerationBook
 from chatd.paging import Excerpt, Pager
 from chatd.refusals import Refusals
-from chatd.wire import History, Past
+from chatd.wire import Codec, History, Past, tombstone_of
+
+# A client that was away holds about a thousand messages; few of them are ever removed.
+REMOVED_TOLD = 200
 
 
 class Retelling:
@@ -26,6 +31,7 @@ class Retelling:
         refusals: Refusals,
         owe: Callable[[Fact], None],
         utc_ms: Callable[[], int],
+        moderation: ModerationBook,
     ) -> None:
         self._pager = pager
         self._delivery = delivery
@@ -33,6 +39,7 @@ class Retelling:
         self._refusals = refusals
         self._owe = owe
         self._utc_ms = utc_ms
+        self._moderation = moderation
 
     def page(self, client: Client, wish: History) -> None:
         """Answer a `history` frame, at once or later.
@@ -48,11 +55,30 @@ class Retelling:
                 found.id = wish.id
                 self._refusals.tell(client, found)
             elif client.open:
-                messages = [msgspec.Raw(entry.payload(client.codec)) for entry in found.entries]
+                messages = self.payloads(wish.room, found.epoch, found.entries, client.codec)
                 past = Past(wish.id, wish.room, found.epoch, messages, found.more)
                 self.tell(client, wish.room, client.codec.frame(past), len(messages))
 
         self._pager.page(client.session, wish, answer)
+
+    def payloads(
+        self, room: str, epoch: str, entries: Sequence[Entry], codec: Codec
+    ) -> list[msgspec.Raw]:
+        """Return the frames of `entries`; of those that were removed only the place is told."""
+        gone = self._moderation.gone(room, epoch)
+        if not gone:
+            return [msgspec.Raw(entry.payload(codec)) for entry in entries]
+        return [
+            msgspec.Raw(
+                tombstone_of(entry.packed, codec) if entry.offset in gone else entry.payload(codec)
+            )
+            for entry in entries
+        ]
+
+    def removed(self, room: str, epoch: str, top: int) -> list[int] | None:
+        """Return the newest removed offsets of a room: who comes back may still show them."""
+        gone = self._moderation.gone(room, epoch)
+        return sorted(offset for offset in gone if offset <= top)[-REMOVED_TOLD:] or None
 
     def tell(self, client: Client, room: str, told: bytes, count: int) -> None:
         """Send a frame with `count` messages in it that were said before."""

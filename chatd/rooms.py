@@ -161,6 +161,10 @@ class Rooms(Generic[Member]):
         """Return the room, None when nobody here is in it."""
         return self._rooms.get(name)
 
+    def names(self) -> list[str]:
+        """Return the names of all of them."""
+        return list(self._rooms)
+
     def open(self, name: str) -> Room[Member]:
         """Return the room, new when nobody here is in it."""
         room = self._rooms.get(name)

@@ -197,6 +197,7 @@ class Joined(_FromServer, frozen=True):
     count: int | None = None
     states: list[UserState] | None = None
     sample: list[Person] | None = None
+    removed: list[int] | None = None
 
 
 class Sent(_FromServer, frozen=True):
@@ -210,11 +211,19 @@ class Sent(_FromServer, frozen=True):
 
 
 class Left(_FromServer, frozen=True):
-    """The answer to `leave`, or, without `id`, the end of a membership and its `reason`."""
+    """The answer to `leave`, or, without `id`, the end of a membership and its `reason`.
+
+    Where a moderator ended it: who, what they wrote, after how long one may come back, or which
+    room one has been moved `to`.
+    """
 
     room: str
     id: int | None = None
     reason: str | None = None
+    retry_after_ms: int | None = None
+    to: str | None = None
+    by: str | None = None
+    note: str | None = None
 
 
 class Past(_FromServer, frozen=True, tag="history"):
@@ -228,7 +237,7 @@ class Past(_FromServer, frozen=True, tag="history"):
 
 
 class Message(_FromServer, frozen=True, rename={"from_": "from"}):
-    """A message, live or recovered."""
+    """A message, live or recovered; of one that was `removed` only its place is left."""
 
     room: str
     offset: int
@@ -237,6 +246,31 @@ class Message(_FromServer, frozen=True, rename={"from_": "from"}):
     name: str
     at: int
     body: Any
+    removed: bool = False
+
+
+class Removed(_FromServer, frozen=True):
+    """A message is not to be shown any more."""
+
+    room: str
+    epoch: str
+    offset: int
+    id: str
+    by: str | None = None
+    note: str | None = None
+
+
+class Muted(_FromServer, frozen=True):
+    """What of one is muted in a room from now on: `text`, `audio`, `video`, or nothing any more.
+
+    `until` is in milliseconds since the Unix epoch; without it there is no end.
+    """
+
+    room: str
+    what: list[str]
+    until: int | None = None
+    by: str | None = None
+    note: str | None = None
 
 
 class Presence(_FromServer, frozen=True):
@@ -433,6 +467,16 @@ VARIANTS = (*CODECS, *DEFLATING)
 BY_SUBPROTOCOL = {codec.subprotocol: codec for codec in CODECS}
 
 _decode_message = msgspec.msgpack.Decoder(Message).decode
+
+
+def tombstone(message: Message) -> Message:
+    """Return what is left of a message that was removed: its place, and whose it was."""
+    return msgspec.structs.replace(message, body=None, removed=True)
+
+
+def tombstone_of(packed: bytes, codec: Codec) -> bytes:
+    """Return the payload for `codec` of what is left of a packed `message` frame."""
+    return codec.encode(tombstone(_decode_message(packed)))
 
 
 def packed_to_json(packed: bytes) -> bytes:

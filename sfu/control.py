@@ -13,7 +13,7 @@ Requests of one connection are answered in their order. **Losing the connection 
 people keep talking, and their chat sessions get a grace period to be claimed again (`sessions`).
 
 Operations: frame, session_closed, whip, whep, patch, delete, sessions, stats, diagnose, load,
-hand_over, end_room, drain, admit.
+hand_over, end_room, silence, expel, drain, admit.
 Events: frame {session, frame}, ended {participant, room, user}, draining.
 """
 

@@ -76,6 +76,7 @@ REFUSALS: dict[str, Refusal] = {
     "etag_mismatch": Refusal(311, "the session was restarted meanwhile"),
     "precondition_required": Refusal(312, "an ICE restart says which session it restarts"),
     "over_budget": Refusal(313, "the budget of this room is used up for this month"),
+    "silenced": Refusal(314, "a moderator has muted this"),
     "unknown_op": Refusal(320, "the control operation is not known"),
     "bad_op": Refusal(321, "the control operation lacks a field or holds a wrong one"),
     "media_unavailable": Refusal(390, "the media server is away or closing", 1000),

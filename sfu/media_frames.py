@@ -11,6 +11,7 @@ import msgspec
 from sfu.errors import Refused
 
 Source = Literal["microphone", "camera", "screen"]
+Kind = Literal["audio", "video"]
 
 
 class Frame(msgspec.Struct, tag_field="t"):
@@ -88,6 +89,8 @@ class RelayFrame(Operation, tag="frame"):
     frame: dict[str, Any]
     may_enter: bool = True
     """Whether somebody who is not in the room's media may come in; who resumes is in."""
+    silenced: list[Kind] = []
+    """What of theirs moderation does not let be heard or seen."""
 
 
 class SessionClosed(Operation, tag="session_closed"):
@@ -109,6 +112,7 @@ class Whip(Operation, tag="whip"):
     user: str
     name: str
     sdp: str
+    silenced: list[Kind] = []
 
 
 class Whep(Operation, tag="whep", rename={"publisher": "from"}):
@@ -162,6 +166,22 @@ class EndRoom(Operation, tag="end_room"):
     room: str
 
 
+class Silence(Operation, tag="silence"):
+    """Forward nothing of these kinds of a user in a room, and let them unmute none of it."""
+
+    room: str
+    user: str
+    kinds: list[Kind]
+
+
+class Expel(Operation, tag="expel"):
+    """End the participation of a user in a room, whatever they came by."""
+
+    room: str
+    user: str
+    reason: str
+
+
 class Drain(Operation, tag="drain"):
     """Admit nobody any more; with `stop`, end the process once everybody has moved."""
 
@@ -185,6 +205,8 @@ AnyOperation = (
     | Load
     | HandOver
     | EndRoom
+    | Silence
+    | Expel
     | Drain
     | Admit
 )

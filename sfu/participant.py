@@ -39,6 +39,8 @@ class Participant(Member):
         self.resume = ""
         self.auto = True
         self.chosen: set[str] = set()
+        # Kinds of tracks that moderation does not let be forwarded.
+        self.silenced: frozenset[str] = frozenset()
         self.publishing: Publishing | None = None
         self.subscribing: Subscribing | None = None
         self.viewing: Viewing | None = None

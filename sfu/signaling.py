@@ -4,7 +4,7 @@
 others are to hear of it waits in `Conference.drain_events`, so that a reply leaves first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sfu import sdp
 from sfu.conference import LINK_GRACE_S, SESSION_GRACE_S, Conference
@@ -18,6 +18,7 @@ from sfu.media_frames import (
     Diagnose,
     Drain,
     EndRoom,
+    Expel,
     HandOver,
     Join,
     Leave,
@@ -30,6 +31,7 @@ from sfu.media_frames import (
     Restart,
     SessionClosed,
     Sessions,
+    Silence,
     Stats,
     Subscribe,
     Whep,
@@ -90,6 +92,10 @@ class Signaling:
             case EndRoom():
                 self.conference.end_room(operation.room)
                 return {}
+            case Silence():
+                return {"participants": self._silence_all(operation)}
+            case Expel():
+                return {"participants": self._expel(operation)}
             case Drain():
                 self.begin_drain()
                 if operation.stop:
@@ -191,7 +197,9 @@ class Signaling:
             case Leave() | Release():
                 reply = self._leave(request)
             case _:
-                reply = self._change(self._speaker(request), request, frame)
+                speaker = self._speaker(request)
+                self._silence(speaker, request.silenced)
+                reply = self._change(speaker, request, frame)
         return {"t": _REPLIES[type(frame)], "room": request.room, **reply}
 
     def _change(self, participant: Participant, request: RelayFrame, frame: AnyFrame) -> Map:
@@ -217,6 +225,7 @@ class Signaling:
             participant = self._resumed(request, frame) or self._entered(link, request)
         self.conference.take_back(participant)
         self._bind(participant, request.session, link)
+        self._silence(participant, request.silenced)
         room = participant.room
         return {
             "participant": participant.id,
@@ -291,6 +300,7 @@ class Signaling:
                 participant.close_publishing()
             raise _refused(error) from None
         conference.announce_tracks(participant)
+        self._mute_silenced(participant)
         return text, publishing
 
     def _answer(self, participant: Participant, frame: Answer) -> Map:
@@ -311,6 +321,8 @@ class Signaling:
         track = next((track for track in tracks if track.id == frame.track), None)
         if track is None:
             raise Refused("no_such_track")
+        if not frame.muted and track.kind in participant.silenced:
+            raise Refused("silenced")
         if track.media.muted != frame.muted:
             track.media.muted = frame.muted
             self.conference.announce_muted(track)
@@ -334,6 +346,41 @@ class Signaling:
         self.conference.change(participant)
         return {}
 
+    # Moderation
+
+    def _of_user(self, room: str, user: str) -> list[Participant]:
+        found = self.conference.rooms.get(room)
+        members = found.members.values() if found is not None else ()
+        return [participant for participant in members if participant.user == user]
+
+    def _silence_all(self, request: Silence) -> int:
+        found = self._of_user(request.room, request.user)
+        for participant in found:
+            self._silence(participant, request.kinds)
+        return len(found)
+
+    def _silence(self, participant: Participant, kinds: Iterable[str]) -> None:
+        silenced = frozenset(kinds)
+        if silenced != participant.silenced:
+            participant.silenced = silenced
+            frame = {"room": participant.room.name, "kinds": sorted(silenced)}
+            self.conference.push(participant, {"t": "media.silenced", **frame})
+            self._mute_silenced(participant)
+
+    def _mute_silenced(self, participant: Participant) -> None:
+        """Mute what is silenced. Nobody is unmuted but by themselves, when they may again."""
+        publishing = participant.publishing
+        for track in publishing.tracks.values() if publishing is not None else ():
+            if track.kind in participant.silenced and not track.media.muted:
+                track.media.muted = True
+                self.conference.announce_muted(track)
+
+    def _expel(self, request: Expel) -> int:
+        found = self._of_user(request.room, request.user)
+        for participant in found:
+            self.conference.leave(participant, request.reason)
+        return len(found)
+
     # WHIP and WHEP
 
     def _whip(self, link: Link, request: Whip) -> Map:
@@ -341,6 +388,7 @@ class Signaling:
         if not sent_media(description):
             raise Refused("bad_sdp", "nothing is published")
         participant = self.conference.enter(request.room, request.user, request.name, "whip", link)
+        participant.silenced = frozenset(request.silenced)
         text, publishing = self._receive_offer(participant, description, {})
         return self._created(participant, text, publishing)
 

@@ -4,6 +4,7 @@ import json
 import re
 from itertools import count
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -12,6 +13,7 @@ from chatd import errors
 from chatd.bus import LocalBus
 from chatd.grants import Rights, to
 from chatd.limits import Limits
+from chatd.moderation import MemoryModeration, Removal, Sanction
 from chatd.room_book import MemoryRoomBook, RoomSettings
 from chatd.session import Identity
 from chatd.wire import CODECS
@@ -57,7 +59,9 @@ class Stage:
                 RoomSettings("booth", capacity=1),
             ),
             caps=Spent(),
+            moderation=(moderation := MemoryModeration()),
         )
+        self.moderation = moderation
         identities = self.house.tokens.identities
         for token, lasts_s in (("resident", 3600), ("resident, renewed", 7200)):
             expires_at = clock.time() + lasts_s
@@ -94,6 +98,29 @@ class Stage:
                 self.heard[who].append({"close": closed.code, "reason": closed.reason})
                 person.pipe.closed = None
 
+    def moderate(self, asked):
+        """Do what the platform asks over HTTP, as `metaport.moderation` would."""
+        method, url = next((key, value) for key, value in asked.items() if key.isupper())
+        _, _, _, _, room, what, who, *act = map(unquote, url.split("/"))
+        told = {"by": "host", "note": asked.get("note", "")}
+        until_ms = None
+        if "for_s" in asked:
+            until_ms = int((self.house.clock.time() + asked["for_s"]) * 1000)
+        match (method, what, *act):
+            case ("DELETE", "messages"):
+                epoch, offset = who.split("-")
+                self.moderation.remove(Removal(room, epoch, int(offset), **told))
+            case (_, _, "move"):
+                self.house.hub.bailiff.move(who, room, asked["to"], **told)
+            case (_, _, "mute"):
+                what = frozenset(asked["what"])
+                self.moderation.put(Sanction(room, who, until_ms, what, **told))
+            case (_, _, "unmute"):
+                self.moderation.lift(room, who, mutes=True)
+            case (_, _, "kick" | "ban" as kind):
+                kicked = kind == "kick"
+                self.moderation.put(Sanction(room, who, until_ms, kicked=kicked, **told))
+
     def wait_for(self, who):
         """Let up to a second pass until there is something to hear."""
         for _ in range(10):
@@ -111,8 +138,12 @@ class Stage:
 def test_the_examples_of_a_section_are_what_happens(build, clock, codec, title):
     stage = Stage(build, clock, codec, title)
     for example in SECTIONS[title]:
-        person = stage.person(example["who"])
         frame = json.loads(example["json"])
+        if example["who"] == "platform":
+            stage.moderate(frame)
+            stage.listen()
+            continue
+        person = stage.person(example["who"])
         if example["way"] == ">":
             person.say(**frame)
             stage.listen()
@@ -133,7 +164,7 @@ def test_every_type_of_frame_has_an_example():
     assert shown >= {
         *("hello", "join", "send", "leave", "history", "ping", "refresh", "state"),
         *("welcome", "joined", "sent", "left", "message", "presence", "pong", "refreshed"),
-        *("error", "stated", "states", "online"),
+        *("error", "stated", "states", "online", "muted", "removed"),
     }
 
 

@@ -50,6 +50,7 @@ async def said(network: Network) -> dict[str, dict[str, Any]]:
         packet = rtp(sequence, timestamp=sequence * 960, extension=one_byte((2, b"\x8a")))
         publisher.receive_rtp(packet, world.clock() + sequence * 0.02)
     world.advance(0.5)
+    world.ask("silence", room=ROOM, user="u-guest", kinds=["audio"])
     frames.append(host.frame("leave"))
     world.ask("hand_over", session=guest.session, room=ROOM)
     frames.append(guest.frame("release"))

@@ -108,7 +108,13 @@ class Person:
         self.declines = ""
 
     def frame(
-        self, kind: str, *, may_publish: bool = True, may_enter: bool = True, **fields: Any
+        self,
+        kind: str,
+        *,
+        may_publish: bool = True,
+        may_enter: bool = True,
+        silenced: Sequence[str] = (),
+        **fields: Any,
     ) -> Map:
         return self.world.ask(
             "frame",
@@ -119,6 +125,7 @@ class Person:
             room=ROOM,
             may_publish=may_publish,
             may_enter=may_enter,
+            silenced=list(silenced),
             frame={"t": f"media.{kind}", "room": ROOM, **fields},
         )
 
