@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what the tests need and this machine lacks: Redis (7 or newer), PostgreSQL, MariaDB,
-# Chromium, Node.js (18 or newer), coturn and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
+# Chromium, Node.js (18 or newer), coturn, wrk and a Korean font. Debian and Ubuntu by apt-get, macOS by Homebrew.
 # REDIS_SERVER names another server for the tests than redis-server, as valkey-server.
 # When everything is there, nothing is run and nothing is printed.
 set -eu
@@ -50,6 +50,11 @@ have_coturn() {
 	have turnserver
 }
 
+# `make bench-api` asks with it.
+have_wrk() {
+	have wrk
+}
+
 # macOS ships a Korean font. Without fontconfig's tool, the directory of Debian's package tells.
 have_korean_font() {
 	[ "$(uname -s)" = Darwin ] && return 0
@@ -67,6 +72,7 @@ missing() {
 	have_chromium || printf ' chromium'
 	have_node || printf ' node'
 	have_coturn || printf ' coturn'
+	have_wrk || printf ' wrk'
 	have_korean_font || printf ' korean-font'
 }
 
@@ -108,6 +114,7 @@ install_by_apt() {
 		chromium) packages="$packages $(apt_chromium)" ;;
 		node) packages="$packages nodejs" ;;
 		coturn) packages="$packages coturn" ;;
+		wrk) packages="$packages wrk" ;;
 		korean-font) packages="$packages fonts-noto-cjk" ;;
 		esac
 	done
@@ -125,6 +132,7 @@ install_by_brew() {
 		chromium) brew install --cask chromium ;;
 		node) brew install node ;;
 		coturn) brew install coturn ;;
+		wrk) brew install wrk ;;
 		esac || die "brew could not install $name"
 	done
 }
