@@ -18,8 +18,8 @@ have anything to decide: the usual packet of a track that flows.
 
 Feedback goes the other way: `subscriber.Subscriber.receive_rtcp` answers NACK from the ring and
 merges key frame requests into `Track.request_key_frame`; `Publisher.handle_timeout` sends NACK,
-PLI, receiver reports and the bitrate limit; `Subscriber.handle_timeout` sends the publisher's
-sender reports in each receiver's numbers, so that lips stay in step.
+PLI, receiver reports, transport feedback and the bitrate limit; `Subscriber.handle_timeout` sends
+the publisher's sender reports in each receiver's numbers, so that lips stay in step.
 
 People come and go through `control` and `signaling`; what is charged leaves through `facts`.
 
@@ -27,6 +27,6 @@ People come and go through `control` and `signaling`; what is charged leaves thr
 shift that changes only when forwarding starts again, and a plain repeat is byte for byte the same.
 AES-GCM depends on it.
 
-Not supported: simulcast and SVC (spatial layers of VP9 and AV1 are forwarded together),
-transport-wide congestion control, forward error correction other than Opus's own.
+Not supported: simulcast and SVC (spatial layers of VP9 and AV1 are forwarded together), an
+estimate of what a receiver can take, forward error correction other than Opus's own.
 """

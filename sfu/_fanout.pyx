@@ -102,6 +102,7 @@ cdef struct Job:
     uint32_t ssrc
     int64_t sequence
     int64_t timestamp
+    int64_t transport_sequence  # -1 for none
 
 
 cdef struct Packet:
@@ -139,6 +140,14 @@ cdef inline void write16(uint8_t *at, int64_t value) noexcept nogil:
 cdef inline void write32(uint8_t *at, int64_t value) noexcept nogil:
     write16(at, value >> 16)
     write16(at + 2, value)
+
+
+cdef inline int transport_place(const uint8_t *template, int size) noexcept nogil:
+    """Return where a transport sequence number is, when there is one: see `rewrite_pure`."""
+    cdef int block = 12 + 4 * (template[0] & 0x0F)
+    if block + 8 > size:
+        return 0
+    return block + (5 if template[block] == 0xBE and template[block + 1] == 0xDE else 6)
 
 
 cdef class Departures:
@@ -240,11 +249,15 @@ cdef class Departures:
         job.ssrc = flow.ssrc
         job.sequence = number + flow.sequence_shift
         job.timestamp = timestamp + flow.timestamp_shift
+        job.transport_sequence = -1
+        if flow.numbers is not None:
+            job.transport_sequence = flow.numbers.next
+            flow.numbers.next += 1
         self.job_count += 1
 
     cdef void work(self, const uint8_t *template, int size) noexcept nogil:
         """Patch and protect one packet for each job."""
-        cdef int i, length
+        cdef int i, length, place = transport_place(template, size)
         cdef Job *job
         cdef uint8_t *data
         cdef Destination *destination
@@ -256,6 +269,8 @@ cdef class Departures:
             write16(data + 2, job.sequence)
             write32(data + 4, job.timestamp)
             write32(data + 8, job.ssrc)
+            if job.transport_sequence >= 0 and place:
+                write16(data + place, job.transport_sequence)
             length = size
             if job.protect(job.srtp, data, &length) != 0:
                 self.account.refused += 1
@@ -465,6 +480,15 @@ cdef class Route:
         return 0
 
 
+cdef class TransportNumbers:
+    cdef public int64_t next
+
+    def take(self):
+        cdef int64_t number = self.next
+        self.next += 1
+        return number
+
+
 cdef class Flow:
     cdef public int64_t packets
     cdef public int64_t octets
@@ -474,6 +498,7 @@ cdef class Flow:
     cdef public uint32_t ssrc
     cdef public object send
     cdef public Route route
+    cdef public TransportNumbers numbers
 
 
 def forward(
@@ -535,5 +560,6 @@ def forward(
                     flow.ssrc,
                     number + flow.sequence_shift,
                     timestamp + flow.timestamp_shift,
+                    -1 if flow.numbers is None else flow.numbers.take(),
                 )
             )

@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 from sfu.errors import RtpError
 from sfu.fanout import forward
 from sfu.keyframes import KEY_FRAMES
-from sfu.rewrite import find_element, normalise, read_header
+from sfu.rewrite import find_element, find_transport_sequence, normalise, read_header
 
 ctypedef int (*Unprotect)(void *srtp, void *packet, int *size) noexcept nogil
 
@@ -123,6 +123,11 @@ cdef class Inlet:
         tally.bytes_in += length
         publisher.ingress_bytes += length
         track.ingress_bytes += length
+        identifier = publisher.transport_id
+        if identifier:
+            number = find_transport_sequence(packet, header, identifier)
+            if number >= 0:
+                publisher.note_arrival(number, now)
         detector.highest = highest + 1
         source.reception.receive(header[3], codec.clock_rate, now)
         track.packets += 1
@@ -162,6 +167,7 @@ cdef int send(
             timestamp,
             flavour.send_time_id,
             send_time,
+            flavour.transport_id,
         )
         flavour.ring.put(place, template)
         flows = flavour.flows

@@ -131,6 +131,18 @@ def find_element(bytes packet not None, tuple header not None, int identifier):
     return None
 
 
+def find_transport_sequence(bytes packet not None, tuple header not None, int identifier):
+    cdef Walk walk
+    begin(&walk, packet, header)
+    try:
+        while advance(&walk):
+            if walk.identifier == identifier:
+                return read16(walk.data + walk.start) if walk.stop - walk.start == 2 else -1
+    except RtpError:
+        pass
+    return -1
+
+
 def normalise(
     bytes packet not None,
     tuple header not None,
@@ -140,6 +152,7 @@ def normalise(
     int64_t timestamp,
     int send_time_id,
     int64_t send_time,
+    int transport_id=0,
 ):
     cdef Walk walk
     cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packet)
@@ -164,6 +177,11 @@ def normalise(
         count = 1
         values = 3
         if send_time_id > 14:
+            width = 2
+    if transport_id:
+        count += 1
+        values += 2
+        if transport_id > 14:
             width = 2
     begin(&walk, packet, header)
     while advance(&walk):
@@ -194,6 +212,8 @@ def normalise(
         out += 4
         memset(out, 0, body)
         body -= count * width + values
+        if transport_id:
+            out = mark_element(out, width, transport_id, 2) + 2  # zero until `patch`
         if send_time_id:
             out = mark_element(out, width, send_time_id, 3)
             out[0] = <uint8_t>(send_time >> 16)
@@ -223,8 +243,14 @@ cdef inline uint8_t *mark_element(
     return out + 2
 
 
-def patch(bytes template not None, uint32_t ssrc, int64_t sequence, int64_t timestamp):
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(template)
+def patch(
+    bytes template not None,
+    uint32_t ssrc,
+    int64_t sequence,
+    int64_t timestamp,
+    int64_t transport_sequence=-1,
+):
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(template), block
     cdef bytes result
     cdef uint8_t *out
     if size < 12:
@@ -235,4 +261,9 @@ def patch(bytes template not None, uint32_t ssrc, int64_t sequence, int64_t time
     write16(out + 2, sequence)
     write32(out + 4, timestamp)
     write32(out + 8, ssrc)
+    if transport_sequence >= 0:
+        block = 12 + 4 * (out[0] & 0x0F)
+        if block + 8 > size:
+            raise IndexError("no place for a transport sequence number")
+        write16(out + block + (5 if read16(out + block) == 0xBEDE else 6), transport_sequence)
     return result

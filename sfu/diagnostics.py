@@ -62,6 +62,7 @@ class Diagnostics:
             else {
                 **_connection(receiving.transport),
                 "estimate_bps": receiving.subscriber.remb_bps,
+                "path_loss": receiving.subscriber.path_loss,
             },
             "tracks": [
                 {

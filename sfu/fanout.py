@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 TWIN: Literal["compiled", "python"]
 
 if TYPE_CHECKING:
-    from sfu.fanout_pure import Departures, Flow, Route, forward
+    from sfu.fanout_pure import Departures, Flow, Route, TransportNumbers, forward
 else:
     try:
-        from sfu._fanout import Departures, Flow, Route, forward
+        from sfu._fanout import Departures, Flow, Route, TransportNumbers, forward
     except ImportError:
-        from sfu.fanout_pure import Departures, Flow, Route, forward
+        from sfu.fanout_pure import Departures, Flow, Route, TransportNumbers, forward
 
 TWIN = "python" if Flow.__module__ == "sfu.fanout_pure" else "compiled"
 
-__all__ = ["TWIN", "Departures", "Flow", "Route", "forward"]
+__all__ = ["TWIN", "Departures", "Flow", "Route", "TransportNumbers", "forward"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sfu.ice import Path
     from sfu.transport import TransportCounters
 
-__all__ = ["Departures", "Flow", "Route", "forward"]
+__all__ = ["Departures", "Flow", "Route", "TransportNumbers", "forward"]
 
 
 class Selection(Protocol):
@@ -63,11 +63,27 @@ class Route:
         """Have no keys: whatever is to be said of it, `Flow.send` says."""
 
 
+class TransportNumbers:
+    """Counts the packets of one transport, for the header extension that tells their numbers."""
+
+    __slots__ = ("next",)
+
+    def __init__(self) -> None:
+        self.next = 0
+
+    def take(self) -> int:
+        """Return the number of the next packet."""
+        number = self.next
+        self.next += 1
+        return number
+
+
 class Flow:
     """What `forward` knows of one receiver of a track; all zero at first."""
 
     __slots__ = (
         "egress_bytes",
+        "numbers",
         "octets",
         "packets",
         "route",
@@ -85,6 +101,7 @@ class Flow:
     timestamp_shift: int
     send: Callable[[bytes], None]
     route: Route | None  # `None`: every packet goes by `send`
+    numbers: TransportNumbers | None  # `None`: packets have no place for one
 
 
 def forward(
@@ -103,6 +120,7 @@ def forward(
                 flow.ssrc,
                 number + flow.sequence_shift,
                 timestamp + flow.timestamp_shift,
+                -1 if flow.numbers is None else flow.numbers.take(),
             )
         )
         flow.packets += 1

@@ -12,6 +12,9 @@ from sfu.codec import (
     AUDIO_LEVEL,
     DEPENDENCY_DESCRIPTOR,
     MID,
+    REPAIRED_RID,
+    RID,
+    TRANSPORT_SEQUENCE,
     VIDEO_ORIENTATION,
     Codec,
 )
@@ -34,11 +37,28 @@ AV1 = Codec("AV1", 45, 90000, fmtp="profile=0;tier=0", rtx_payload_type=46)
 OFFERED = {"audio": (OPUS,), "video": (VP8, H264, VP9, AV1)}
 OFFERED_EXTENSIONS: dict[str, dict[str, int]] = {
     "audio": {MID: 1, AUDIO_LEVEL: 2, ABS_SEND_TIME: 3},
-    "video": {MID: 1, ABS_SEND_TIME: 3, VIDEO_ORIENTATION: 4, DEPENDENCY_DESCRIPTOR: 5},
+    "video": {
+        MID: 1,
+        ABS_SEND_TIME: 3,
+        VIDEO_ORIENTATION: 4,
+        DEPENDENCY_DESCRIPTOR: 5,
+        # Not for sound: it is repeated under its own numbers, so with its first bytes.
+        TRANSPORT_SEQUENCE: 6,
+    },
 }
+# Of what a publisher sends: also what says which packet belongs where, and when it came.
+PUBLISHED_EXTENSIONS: dict[str, frozenset[str]] = {
+    "audio": frozenset({*OFFERED_EXTENSIONS["audio"], TRANSPORT_SEQUENCE}),
+    "video": frozenset({*OFFERED_EXTENSIONS["video"], RID, REPAIRED_RID}),
+}
+TRANSPORT_FEEDBACK = "transport-cc"
 FEEDBACK: dict[str, tuple[str, ...]] = {
     "audio": ("nack",),
-    "video": ("goog-remb", "ccm fir", "nack", "nack pli"),
+    "video": ("goog-remb", TRANSPORT_FEEDBACK, "ccm fir", "nack", "nack pli"),
+}
+PUBLISHED_FEEDBACK: dict[str, tuple[str, ...]] = {
+    "audio": (TRANSPORT_FEEDBACK, "nack"),
+    "video": FEEDBACK["video"],
 }
 # RFC 5761 section 4: these would be taken for RTCP on a shared port.
 _RTCP_LOOKALIKES = range(64, 96)
@@ -128,12 +148,13 @@ def _is_baseline(codec: Codec) -> bool:
     return profile.startswith(("42e0", "42c0", "4200"))
 
 
-def accepted_extensions(media: Media) -> dict[str, int]:
+def accepted_extensions(media: Media, *, published: bool = False) -> dict[str, int]:
     """Return the header extensions of a peer that we use, under its ids.
 
-    A dependency descriptor may need the two-byte form while other packets have the one-byte one.
+    ``published`` tells those of what it sends from those of what it is sent. A dependency
+    descriptor may need the two-byte form while other packets have the one-byte one.
     """
-    ours = OFFERED_EXTENSIONS[media.kind]
+    ours = (PUBLISHED_EXTENSIONS if published else OFFERED_EXTENSIONS)[media.kind]
     return {
         uri: number
         for uri, number in media.extensions.items()
@@ -141,12 +162,13 @@ def accepted_extensions(media: Media) -> dict[str, int]:
     }
 
 
-def accepted_feedback(media: Media, codecs: Sequence[Codec]) -> dict[int, list[str]]:
+def accepted_feedback(
+    media: Media, codecs: Sequence[Codec], *, published: bool = False
+) -> dict[int, list[str]]:
     """Return the feedback of a peer that we use, by payload type."""
+    ours = (PUBLISHED_FEEDBACK if published else FEEDBACK)[media.kind]
     return {
-        codec.payload_type: [
-            kind for kind in FEEDBACK[media.kind] if kind in media.feedback[codec.payload_type]
-        ]
+        codec.payload_type: [kind for kind in ours if kind in media.feedback[codec.payload_type]]
         for codec in codecs
     }
 
@@ -175,13 +197,14 @@ def receives(media: Media) -> bool:
 
 def answer(media: Media, codecs: Sequence[Codec], direction: Direction) -> LocalMedia:
     """Answer an m-line with `codecs` of the offer."""
+    published = direction == "recvonly" or (direction == "inactive" and publishes(media))
     return LocalMedia(
         media.kind,
         media.mid,
         direction,
         codecs=[_our_wish(codec) for codec in codecs],
-        feedback=accepted_feedback(media, codecs),
-        extensions=accepted_extensions(media),
+        feedback=accepted_feedback(media, codecs, published=published),
+        extensions=accepted_extensions(media, published=published),
         extmap_allow_mixed=media.extmap_allow_mixed,
         rtcp_rsize=media.rtcp_rsize,
         profile=media.profile,

@@ -8,14 +8,15 @@ from types import MappingProxyType
 from aiortc.rtp import RtcpByePacket, RtcpSrPacket
 
 from sfu import rtcp
-from sfu.codec import MID, Codec
+from sfu.codec import MID, REPAIRED_RID, RID, TRANSPORT_SEQUENCE, Codec
 from sfu.errors import RtcpError, RtpError
-from sfu.rewrite import find_element, read_header
+from sfu.rewrite import find_element, find_transport_sequence, read_header
 from sfu.rtp import Header, unwrap_rtx
 from sfu.source import Source
 from sfu.subscription import Output
 from sfu.tally import Tally
 from sfu.track import Kind, Track
+from sfu.transport_feedback import TransportArrivals, message
 
 REPORT_INTERVAL_S = 1.0
 MAX_REPORTED = 31  # report blocks in one receiver report, SSRCs in one REMB
@@ -51,12 +52,17 @@ class Publisher:
         self.tracks: list[Track] = []
         self.tally = Tally() if tally is None else tally
         self.ssrc = int.from_bytes(random(4), "big")  # ours, in the feedback we send
+        # Of the header extension that numbers the packets of the transport; 0 without it.
+        self.transport_id = 0
+        self.arrivals = TransportArrivals()
         self._output = output
         self._sources: dict[int, Source] = {}
         # What is still under way must not be taken for another track's by its payload type.
         self._retired: deque[int] = deque(maxlen=MAX_RETIRED)
         self._mids: dict[bytes, Track] = {}
         self._mid_ids: list[int] = []
+        self._rid_ids: list[int] = []
+        self._repaired_rid_ids: list[int] = []
         self._report_at: float | None = None
         self._deadline = inf
 
@@ -93,7 +99,7 @@ class Publisher:
         )
         self.tracks.append(track)
         self._mids[mid.encode()] = track
-        self._index_mids()
+        self._index_extensions()
         self.bind(track, ssrcs, rtx_ssrcs)
         return track
 
@@ -116,13 +122,18 @@ class Publisher:
             self._retired.append(ssrc)
         if self._mids.get(track.mid.encode()) is track:
             del self._mids[track.mid.encode()]
-        self._index_mids()
+        self._index_extensions()
         track.end()
 
-    def _index_mids(self) -> None:
+    def _index_extensions(self) -> None:
+        self._mid_ids = self._identifiers(MID)
+        self._rid_ids = self._identifiers(RID)
+        self._repaired_rid_ids = self._identifiers(REPAIRED_RID)
+        self.transport_id = next(iter(self._identifiers(TRANSPORT_SEQUENCE)), 0)
+
+    def _identifiers(self, uri: str) -> list[int]:
         # RFC 8843 9.2: with BUNDLE an identifier means the same in every m-line.
-        ids = {track.extensions[MID] for track in self.tracks if MID in track.extensions}
-        self._mid_ids = sorted(ids)
+        return sorted({track.extensions[uri] for track in self.tracks if uri in track.extensions})
 
     def _add_source(self, source: Source) -> None:
         known = self._sources.get(source.ssrc)
@@ -146,6 +157,11 @@ class Publisher:
         self.ingress_bytes += len(packet)
         try:
             header = read_header(packet)
+            if self.transport_id:
+                # Whatever becomes of the packet, it arrived.
+                number = find_transport_sequence(packet, header, self.transport_id)
+                if number >= 0:
+                    self.note_arrival(number, now)
             source = self._sources.get(header[4])
             if source is None:
                 source = self._bind_unsignalled(packet, header, now)
@@ -208,24 +224,37 @@ class Publisher:
         A payload type alone is weak evidence: it does not take a track from an SSRC that sends.
         """
         payload_type, ssrc = header[1], header[4]
-        mid = self._read_mid(packet, header)
+        mid = self._read(self._mid_ids, packet, header)
         track = self._track_of(payload_type, ssrc, now) if mid is None else self._mids.get(mid)
         if track is None:
             return None
         if payload_type in track.formats:
-            source = Source(ssrc, track)
-        elif payload_type in track.repairs and track.current is not None:
-            source = Source(ssrc, track, repairs=track.current.ssrc)
+            rid = self._read(self._rid_ids, packet, header) or b""
+            source = Source(ssrc, track, rid=rid)
+        elif payload_type in track.repairs:
+            rid = self._read(self._repaired_rid_ids, packet, header) or b""
+            repaired = self._layer(track, rid) if rid else track.current
+            if repaired is None:
+                return None
+            source = Source(ssrc, track, repairs=repaired.ssrc, rid=rid)
         else:
             return None
         self._add_source(source)
         return source
 
-    def _read_mid(self, packet: bytes, header: Header) -> bytes | None:
-        for identifier in self._mid_ids:
-            mid = find_element(packet, header, identifier)
-            if mid is not None:
-                return mid
+    def _layer(self, track: Track, rid: bytes) -> Source | None:
+        """Find the media SSRC that a repaired RID means: the one that came last (RFC 8852 3.2)."""
+        for source in reversed(self._sources.values()):
+            if source.track is track and source.rid == rid and source.repairs is None:
+                return source
+        return None
+
+    @staticmethod
+    def _read(identifiers: Sequence[int], packet: bytes, header: Header) -> bytes | None:
+        for identifier in identifiers:
+            value = find_element(packet, header, identifier)
+            if value is not None:
+                return value
         return None
 
     def _track_of(self, payload_type: int, ssrc: int, now: float) -> Track | None:
@@ -277,7 +306,7 @@ class Publisher:
     # Time
 
     def handle_timeout(self, now: float) -> None:
-        """Send what is due: NACK, PLI, receiver reports and REMB. Then ask `next_deadline`."""
+        """Send what is due: NACK, PLI, reports, REMB, feedback. Then ask `next_deadline`."""
         deadline = inf
         for source in self._sources.values():
             if source.detector.deadline <= now:
@@ -285,6 +314,8 @@ class Publisher:
             deadline = min(deadline, source.detector.deadline)
         for track in self.tracks:
             deadline = min(deadline, track.handle_timeout(now) or inf)
+        if self.arrivals.deadline <= now:
+            self.send_transport_feedback()
         if self._report_at is not None:
             if self._report_at <= now:
                 self._report(now)
@@ -294,14 +325,31 @@ class Publisher:
 
     def next_deadline(self) -> float | None:
         """Tell when `handle_timeout` must run; ask again after each `receive_rtp`."""
-        return self._deadline if self._deadline < inf else None
+        deadline = min(self._deadline, self.arrivals.deadline)
+        return deadline if deadline < inf else None
+
+    def note_arrival(self, number: int, now: float) -> None:
+        """Take a transport sequence number; tell the sender when that is due.
+
+        Told by what arrives, feedback costs no waking up; by `handle_timeout` only after the last.
+        """
+        self.arrivals.receive(number, now)
+        if now >= self.arrivals.deadline:
+            self.send_transport_feedback()
+
+    def send_transport_feedback(self) -> None:
+        """Tell the sender when its packets arrived (transport-wide congestion control)."""
+        # Chromium listens only to what names one of its SSRCs.
+        named = next((s.ssrc for s in self._heard()), 0)
+        for body in self.arrivals.drain():
+            self._output.send_rtcp(message(self.ssrc, named, body))
 
     def _ask_for_lost(self, source: Source, now: float) -> None:
         track = source.track
         lost = source.detector.due(now)
         given_up = source.detector.given_up - source.given_up
         source.given_up += given_up
-        if track.muted:
+        if track.muted or (source.rid and track.current is not source):
             return
         if given_up:
             self.tally.given_up += given_up

@@ -114,7 +114,7 @@ class Publishing:
             source,
             media.mid,
             [codec],
-            negotiation.accepted_extensions(media),
+            negotiation.accepted_extensions(media, published=True),
             media.ssrcs,
             media.rtx_ssrcs,
         )

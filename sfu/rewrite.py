@@ -9,12 +9,18 @@ from typing import Literal
 TWIN: Literal["compiled", "python"]
 
 try:
-    from sfu._rewrite import find_element, normalise, patch, read_header
+    from sfu._rewrite import find_element, find_transport_sequence, normalise, patch, read_header
 except ImportError:
-    from sfu.rewrite_pure import find_element, normalise, patch, read_header
+    from sfu.rewrite_pure import (
+        find_element,
+        find_transport_sequence,
+        normalise,
+        patch,
+        read_header,
+    )
 
     TWIN = "python"
 else:
     TWIN = "compiled"
 
-__all__ = ["TWIN", "find_element", "normalise", "patch", "read_header"]
+__all__ = ["TWIN", "find_element", "find_transport_sequence", "normalise", "patch", "read_header"]

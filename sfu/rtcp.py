@@ -1,7 +1,7 @@
 """RTCP: compound packets in (RFC 3550, RFC 4585), single reports and requests out.
 
 Reading is aiortc's, block by block, so that whatever is wrong with one is an `RtcpError`. Kinds
-the SFU has no use for (SDES, APP, XR, transport feedback) are passed over unread.
+the SFU has no use for (SDES, APP, XR) are passed over unread.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,21 @@ from struct import Struct, error
 
 from aiortc.rtp import RtcpByePacket, RtcpPsfbPacket, RtcpRrPacket, RtcpRtpfbPacket, RtcpSrPacket
 
+from sfu import transport_feedback
 from sfu.errors import RtcpError
+from sfu.transport_feedback import TransportFeedback
 
-Block = RtcpByePacket | RtcpPsfbPacket | RtcpRrPacket | RtcpRtpfbPacket | RtcpSrPacket
+Block = (
+    RtcpByePacket
+    | RtcpPsfbPacket
+    | RtcpRrPacket
+    | RtcpRtpfbPacket
+    | RtcpSrPacket
+    | TransportFeedback
+)
 
 SR, RR, SDES, BYE, RTPFB, PSFB = 200, 201, 202, 203, 205, 206
-NACK = 1  # RTPFB
+NACK, TRANSPORT_FEEDBACK = 1, 15  # RTPFB
 PLI, FIR, APPLICATION = 1, 4, 15  # PSFB
 
 # An NACK entry covers 17 packets at best and one at worst: this many fit one datagram anyway.
@@ -72,6 +81,8 @@ def _read(kind: int, count: int, body: bytes) -> Block | None:
         return RtcpByePacket.parse(body, count)
     if kind == RTPFB and count == NACK:
         return RtcpRtpfbPacket.parse(body, count)
+    if kind == RTPFB and count == TRANSPORT_FEEDBACK:
+        return transport_feedback.parse(body[8:])
     if kind == PSFB:
         return RtcpPsfbPacket.parse(body, count)
     return None

@@ -20,18 +20,26 @@ class Source:
         "given_up",
         "reception",
         "repairs",
+        "rid",
         "signalled",
         "ssrc",
         "track",
     )
 
     def __init__(
-        self, ssrc: int, track: "Track", repairs: int | None = None, *, signalled: bool = False
+        self,
+        ssrc: int,
+        track: "Track",
+        repairs: int | None = None,
+        *,
+        signalled: bool = False,
+        rid: bytes = b"",
     ) -> None:
         self.ssrc = ssrc
         self.track = track
         self.repairs = repairs  # the SSRC whose packets it repeats; `None` for media
         self.signalled = signalled  # whether a description named it
+        self.rid = rid  # of the layer it carries or repairs (RFC 8852); empty without one
         self.given_up = 0  # of the detector's, those already counted
         self.detector = LossDetector(
             AUDIO_REORDER_WAIT_S if track.kind == "audio" else REORDER_WAIT_S

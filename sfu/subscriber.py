@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from aiortc.rtp import RtcpPsfbPacket, RtcpRrPacket, RtcpRtpfbPacket, RtcpSrPacket
 
 from sfu import rtcp
-from sfu.codec import Codec
+from sfu.codec import TRANSPORT_SEQUENCE, Codec
 from sfu.errors import RtcpError
+from sfu.fanout import TransportNumbers
 from sfu.subscription import Output, Subscription
 from sfu.tally import Tally
 from sfu.track import Track
+from sfu.transport_feedback import TransportFeedback
 
 REPORT_INTERVAL_S = 1.0
 # Lips are in step only after the first report, and it can follow the publisher's own only.
@@ -31,8 +33,11 @@ class Subscriber:
     ) -> None:
         self.tally = Tally() if tally is None else tally
         self.remb_bps: int | None = None  # what the receiver last said it can take
+        # Of all packets on the way to the receiver, 0 to 1; smoothed, `None` before it told.
+        self.path_loss: float | None = None
         self._output = output
         self._random = random
+        self._numbers = TransportNumbers()
         self._by_ssrc: dict[int, Subscription] = {}
         self._ended_bytes = 0
         self._report_at: float | None = None
@@ -65,6 +70,9 @@ class Subscriber:
         """
         if ssrc in self._by_ssrc:
             raise ValueError(f"SSRC {ssrc} is in use")
+        if rtx_ssrc is None:
+            # Repeats will be plain ones: see `sfu.subscription.flavour_key`.
+            extensions = {u: n for u, n in extensions.items() if u != TRANSPORT_SEQUENCE}
         subscription = Subscription(
             track,
             mid=mid,
@@ -73,6 +81,7 @@ class Subscriber:
             codecs=codecs,
             flavour=track.flavour(codecs, extensions),
             output=self._output,
+            numbers=self._numbers,
             seed=self._random(8),
             tally=self.tally,
         )
@@ -92,7 +101,7 @@ class Subscriber:
             self._report_at = None
 
     def receive_rtcp(self, packet: bytes, now: float) -> None:
-        """Take one plain compound RTCP packet (NACK, PLI, FIR, receiver reports)."""
+        """Take one plain compound RTCP packet (NACK, PLI, FIR, reports, transport feedback)."""
         try:
             blocks = rtcp.parse(packet)
         except RtcpError as error:
@@ -101,6 +110,8 @@ class Subscriber:
         for block in blocks:
             if isinstance(block, RtcpRtpfbPacket):
                 self._receive_nack(block, now)
+            elif isinstance(block, TransportFeedback):
+                self._receive_transport_feedback(block)
             elif isinstance(block, RtcpPsfbPacket):
                 self._receive_psfb(block)
             elif isinstance(block, RtcpRrPacket | RtcpSrPacket):
@@ -112,6 +123,12 @@ class Subscriber:
             self.tally.nack_in += len(block.lost)
             subscription.nacked += len(block.lost)
             subscription.repeat(block.lost, now)
+
+    def _receive_transport_feedback(self, feedback: TransportFeedback) -> None:
+        if not feedback.arrivals:
+            return
+        loss = feedback.arrivals.count(None) / len(feedback.arrivals)
+        self.path_loss = loss if self.path_loss is None else self.path_loss * 0.875 + loss / 8
 
     def _receive_psfb(self, block: RtcpPsfbPacket) -> None:
         if block.fmt == rtcp.PLI:

@@ -8,10 +8,11 @@ from sfu.codec import (
     ABS_SEND_TIME,
     AUDIO_LEVEL,
     DEPENDENCY_DESCRIPTOR,
+    TRANSPORT_SEQUENCE,
     VIDEO_ORIENTATION,
     Codec,
 )
-from sfu.fanout import Flow, Route
+from sfu.fanout import Flow, Route, TransportNumbers
 from sfu.nack import PacketRing
 from sfu.rewrite import normalise, patch, read_header
 from sfu.rtp import wrap_rtx
@@ -21,8 +22,8 @@ from sfu.tally import Tally
 if TYPE_CHECKING:
     from sfu.track import Track
 
-# Elements that keep their meaning on the way. MID is the publisher's name for an m-line, transport
-# sequence numbers count the publisher's transport, an absolute send time must be written anew.
+# Elements that keep their meaning on the way. MID and RID are the publisher's names; an absolute
+# send time and a number of the receiver's transport are written anew.
 _PASSED_ON = (AUDIO_LEVEL, VIDEO_ORIENTATION, DEPENDENCY_DESCRIPTOR)
 
 # As many as LiveKit keeps: at least a second of video at 500 packets/s, 4 s of audio.
@@ -36,7 +37,7 @@ KEPT_REPORTS = 8
 # Video counts as forwarded (and is metered) this long after its last packet.
 FORWARDING_S = 2.0
 
-FlavourKey = tuple[tuple[tuple[int, int], ...], bytes, int]
+FlavourKey = tuple[tuple[tuple[int, int], ...], bytes, int, int]
 
 
 def send_time(now: float) -> int:
@@ -72,7 +73,8 @@ class Flavour:
         "payload_types",
         "ring",
         "send_time_id",
-        "without_send_time",
+        "transport_id",
+        "without_written",
     )
 
     def __init__(self, key: FlavourKey, ring_packets: int) -> None:
@@ -80,7 +82,9 @@ class Flavour:
         self.payload_types = dict(key[0])  # the publisher's to the receivers'
         self.identifiers = key[1]
         self.send_time_id = key[2]
-        self.without_send_time = bytes(0 if i == self.send_time_id else i for i in range(256))
+        self.transport_id = key[3]
+        written = {self.send_time_id, self.transport_id}
+        self.without_written = bytes(0 if i in written else i for i in range(256))
         self.ring = PacketRing(ring_packets)
         self.flows: list[Subscription] = []  # those that packets go to now
 
@@ -91,17 +95,22 @@ def flavour_key(
     extensions_in: Mapping[str, int],
     extensions_out: Mapping[str, int],
 ) -> FlavourKey:
-    """Tell which receivers can share packets: payload types, identifiers and send time id."""
-    payload_types = tuple(
-        (codec.payload_type, match.payload_type)
-        for codec in published
-        if (match := matching(codec, wanted)) is not None
-    )
+    """Tell which receivers can share packets: payload types and identifiers.
+
+    The last two identifiers are of what is written anew, 0 for what is not. **Only who gets
+    repeats in RTX gets transport sequence numbers**: a plain repeat has its first bytes again.
+    """
+    matches = [
+        (codec, match) for codec in published if (match := matching(codec, wanted)) is not None
+    ]
+    payload_types = tuple((codec.payload_type, match.payload_type) for codec, match in matches)
+    repaired = all(match.rtx_payload_type is not None for _, match in matches)
     identifiers = bytearray(256)
     for uri in _PASSED_ON:
         if uri in extensions_in:
             identifiers[extensions_in[uri]] = extensions_out.get(uri, 0)
-    return payload_types, bytes(identifiers), extensions_out.get(ABS_SEND_TIME, 0)
+    transport_id = extensions_out.get(TRANSPORT_SEQUENCE, 0) if repaired else 0
+    return payload_types, bytes(identifiers), extensions_out.get(ABS_SEND_TIME, 0), transport_id
 
 
 def matching(codec: Codec, among: Sequence[Codec]) -> Codec | None:
@@ -157,6 +166,7 @@ class Subscription(Flow):
         codecs: Sequence[Codec],
         flavour: Flavour,
         output: Output,
+        numbers: TransportNumbers,
         seed: bytes,
         tally: Tally,
     ) -> None:
@@ -167,6 +177,7 @@ class Subscription(Flow):
         self.flavour = flavour
         self.send = output.send_rtp
         self.route = output.route
+        self.numbers = numbers if flavour.transport_id else None
         self.tally = tally
         self.packets = 0
         self.octets = 0
@@ -241,10 +252,13 @@ class Subscription(Flow):
     def _repeat(self, template: bytes, number: int, now: float) -> None:
         rtx_payload_type = self._rtx_payload_types.get(template[1] & 0x7F)
         in_rtx = self.rtx_ssrc is not None and rtx_payload_type is not None
-        if in_rtx and self.flavour.send_time_id:
+        if in_rtx and (self.flavour.send_time_id or self.numbers is not None):
             template = self._sent_again(template, now)
         timestamp = int.from_bytes(template[4:8], "big") + self.timestamp_shift
-        packet = patch(template, self.ssrc, number + self.sequence_shift, timestamp)
+        transport_sequence = -1 if self.numbers is None else self.numbers.take()
+        packet = patch(
+            template, self.ssrc, number + self.sequence_shift, timestamp, transport_sequence
+        )
         if self.rtx_ssrc is not None and rtx_payload_type is not None:
             packet = wrap_rtx(packet, rtx_payload_type, self._rtx_sequence, self.rtx_ssrc)
             self._rtx_sequence += 1
@@ -256,18 +270,19 @@ class Subscription(Flow):
         self.tally.bytes_out += len(packet)
 
     def _sent_again(self, template: bytes, now: float) -> bytes:
-        """Write a new absolute send time; only RTX may, its sequence number being new."""
+        """Write what is written anew; only RTX may, its sequence number being new."""
         header = read_header(template)
         flavour = self.flavour
         return normalise(
             template,
             header,
-            flavour.without_send_time,
+            flavour.without_written,
             header[1],
             header[2],
             header[3],
             flavour.send_time_id,
             send_time(now),
+            flavour.transport_id,
         )
 
     def sender_report(self, now: float) -> bytes | None:

@@ -269,7 +269,8 @@ class Track:
         in_order = number == source.detector.highest
         if source is not self.current:
             if not in_order or not self._gives_way(source, now):
-                self.drop("old_source")
+                other_layer = self.current is not None and source.rid != self.current.rid
+                self.drop("other_layer" if other_layer else "old_source")
                 return
             self._switch(source, header[3], number, now)
         codec = self.formats.get(header[1])
@@ -320,12 +321,13 @@ class Track:
         return size
 
     def _gives_way(self, source: "Source", now: float) -> bool:
-        """Whether another SSRC may feed the track: the tail of the last one must not flap it."""
-        return (
-            self.current is None
-            or source.first_at > self.current.first_at
-            or not self.receiving(now)
-        )
+        """Whether another SSRC may feed the track: the tail of the last one must not flap it.
+
+        Nor must the other layers of a publisher that sends several, whatever was answered.
+        """
+        if self.current is None or not self.receiving(now):
+            return True
+        return source.rid == self.current.rid and source.first_at > self.current.first_at
 
     def _switch(self, source: "Source", timestamp: int, number: int, now: float) -> None:
         """Let another SSRC feed the track where the last one stopped."""
@@ -379,6 +381,7 @@ class Track:
                 timestamp,
                 flavour.send_time_id,
                 send_time(now),
+                flavour.transport_id,
             )
             flavour.ring.put(place, template)
             flows = flavour.flows

@@ -11,10 +11,10 @@ from struct import pack
 import msgpack
 from aioice import stun
 
-from sfu import negotiation, rewrite_pure, rtcp, rtp, sdp
+from sfu import negotiation, rewrite_pure, rtcp, rtp, sdp, transport_feedback
 from sfu.aiortc_seam import Certificate
 from sfu.av1 import av1_key_frame
-from sfu.codec import AUDIO_LEVEL, MID
+from sfu.codec import AUDIO_LEVEL, MID, TRANSPORT_SEQUENCE
 from sfu.conference import Conference
 from sfu.control import ControlBroken, Map, Unpacker
 from sfu.errors import REFUSALS, FramingError, Refused, RtcpError, RtpError, SdpError, StunError
@@ -32,6 +32,7 @@ from sfu.stun import parse_check
 from sfu.transport import Transports
 from tests.fuzz.campaign import Target, run
 from tests.sfu.packets import (
+    NUMBERED,
     OPUS,
     PUBLISHED,
     SUBSCRIBED,
@@ -166,18 +167,18 @@ def _attempt_forwarding(data: bytes) -> object:
     up, down = Wire(), Wire()
     publisher = Publisher(up, random=seed.randbytes)
     subscriber = Subscriber(down, random=seed.randbytes)
-    audio = publisher.add_track("a", "audio", "microphone", "0", [OPUS], PUBLISHED, [0x1000])
+    audio = publisher.add_track("a", "audio", "microphone", "0", [OPUS], NUMBERED, [0x1000])
     video = publisher.add_track(
-        "v", "video", "camera", "1", [VP8], PUBLISHED, [0x2000], {0x2001: 0x2000}
+        "v", "video", "camera", "1", [VP8], NUMBERED, [0x2000], {0x2001: 0x2000}
     )
     for number, (track, codec) in enumerate(((audio, OPUS), (video, VP8))):
         subscriber.subscribe(
             track,
             mid=str(number),
             ssrc=7 + number,
-            rtx_ssrc=None,
+            rtx_ssrc=17 if codec is VP8 else None,
             codecs=[codec],
-            extensions=SUBSCRIBED,
+            extensions=SUBSCRIBED | {TRANSPORT_SEQUENCE: 6},
         )
     position, now = 0, 100.0
     while position + 2 <= len(data):
@@ -241,6 +242,25 @@ _RTCP_SEEDS = {
 _RTCP_WORDS = [
     bytes((first, kind)) for first in (0x80, 0x81, 0x9F, 0xA0) for kind in range(200, 208)
 ]
+
+
+def _attempt_transport_feedback(data: bytes) -> object:
+    """Read a body; what was read is written and read again."""
+    try:
+        read = transport_feedback.parse(data)
+    except RtcpError as error:
+        return _documented(error.cause, RTCP_CAUSES)
+    told, base = list(read.arrivals), read.base
+    while any(ticks is not None for ticks in told):
+        body, count = transport_feedback.build(base, read.number, told)
+        again = transport_feedback.parse(body)
+        first = next(ticks for ticks in told if ticks is not None)
+        # The reference time has 24 bits: far out, the clock is another one.
+        written = next(ticks for ticks in again.arrivals if ticks is not None)
+        moved = [None if t is None else t + first - written for t in again.arrivals]
+        assert moved == told[:count], data.hex()
+        told, base = told[count:], base + count
+    return len(read.arrivals) > 7, None in read.arrivals
 
 
 # Payload descriptors
@@ -400,7 +420,18 @@ _RTP_SEEDS = [
     packet(3, ssrc=9, csrcs=[1, 2], extension=two_byte((PUBLISHED[MID], b"0"), (200, b""))),
     packet(4, ssrc=0x2001, payload_type=97, payload=b"\x00\x01" + vp8_delta()),
 ]
-_RTP_WORDS = [b"\xbe\xde\x00\x01", b"\x10\x00\x00\x01", b"\x80", b"\x90", b"\xa0", b"\xbf", b"\xf0"]
+_RTP_WORDS = [
+    b"\x31\x00\x07",
+    b"\xa0l",
+    b"\xb0l",
+    b"\xbe\xde\x00\x01",
+    b"\x10\x00\x00\x01",
+    b"\x80",
+    b"\x90",
+    b"\xa0",
+    b"\xbf",
+    b"\xf0",
+]
 _STUN_WORDS = [b"\x21\x12\xa4\x42", b"\x00\x06\x00\x04", b"\x00\x08\x00\x14", b"\x80\x28\x00\x04"]
 _SDP_WORDS = (
     b"a=ssrc:1 cname:c\r\n|a=ssrc-group:FID 1 2\r\n|a=extmap:1 x\r\n|m=video 9 RTP/SAVP 96\r\n"
@@ -431,6 +462,17 @@ TARGETS = (
     *(
         Target(f"rtcp_{name}", [seed, seed + _RTCP_SEEDS["sdes"]], _RTCP_WORDS, _attempt_rtcp)
         for name, seed in _RTCP_SEEDS.items()
+    ),
+    Target(
+        "transport_feedback",
+        [
+            bytes.fromhex("0001000200000003 20020404"),
+            bytes.fromhex("0001000300000300 a8000404"),
+            bytes.fromhex("0005000300000000 400300107fff8000"),
+            transport_feedback.build(9, 1, [4000, None, 4010, 9000, None, None, 3000])[0],
+        ],
+        [b"\x20\x02", b"\x9f\xff", b"\xda\xaa", b"\x60\x01", b"\x7f\xff", b"\x80\x00"],
+        _attempt_transport_feedback,
     ),
     Target(
         "vp8",

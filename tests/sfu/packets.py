@@ -4,7 +4,16 @@ import random
 from collections.abc import Sequence
 from struct import pack, unpack_from
 
-from sfu.codec import ABS_SEND_TIME, AUDIO_LEVEL, MID, VIDEO_ORIENTATION, Codec
+from sfu.codec import (
+    ABS_SEND_TIME,
+    AUDIO_LEVEL,
+    MID,
+    REPAIRED_RID,
+    RID,
+    TRANSPORT_SEQUENCE,
+    VIDEO_ORIENTATION,
+    Codec,
+)
 
 OPUS = Codec("opus", 111, 48000, 2, "minptime=10;useinbandfec=1")
 VP8 = Codec("VP8", 96, 90000, rtx_payload_type=97)
@@ -12,6 +21,8 @@ H264 = Codec("H264", 102, 90000, 1, "packetization-mode=1", rtx_payload_type=103
 
 # A browser numbers its extensions as it likes; our offers use these.
 PUBLISHED = {MID: 4, AUDIO_LEVEL: 1, ABS_SEND_TIME: 2, VIDEO_ORIENTATION: 13}
+# What a browser numbers and names beside them.
+NUMBERED = PUBLISHED | {TRANSPORT_SEQUENCE: 3, RID: 10, REPAIRED_RID: 11}
 SUBSCRIBED = {MID: 1, AUDIO_LEVEL: 2, ABS_SEND_TIME: 3, VIDEO_ORIENTATION: 4}
 
 

@@ -5,7 +5,7 @@ import importlib
 import random
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +16,9 @@ from pylibsrtp._binding import ffi, lib
 from sfu import fanout, fanout_pure, rewrite
 from sfu.aiortc_seam import Sender
 from sfu.ice import Path
+from sfu.rewrite import find_element, find_transport_sequence, read_header
 from sfu.transport import TransportCounters
-from tests.sfu.packets import rtp, sequence_of, ssrc_of, timestamp_of
+from tests.sfu.packets import one_byte, rtp, sequence_of, ssrc_of, timestamp_of, two_byte
 
 TWINS = [fanout_pure]
 try:
@@ -104,11 +105,17 @@ class Peer:
         self.route.unkey()
         self.keys = None
 
-    def flow(self, ssrc: int = 1, sequence_shift: int = 0, timestamp_shift: int = 0) -> Any:
+    def flow(
+        self,
+        ssrc: int = 1,
+        sequence_shift: int = 0,
+        timestamp_shift: int = 0,
+        numbers: Any = None,
+    ) -> Any:
         flow = self.post.twin.Flow()
         flow.ssrc, flow.sequence_shift, flow.timestamp_shift = ssrc, sequence_shift, timestamp_shift
         flow.packets = flow.octets = flow.egress_bytes = 0
-        flow.send, flow.route = self.send, self.route
+        flow.send, flow.route, flow.numbers = self.send, self.route, numbers
         return flow
 
     def send(self, packet: bytes) -> None:
@@ -139,6 +146,10 @@ def drain(sock: socket.socket) -> Iterator[bytes]:
             return
 
 
+def transport_sequence(packet: bytes) -> int:
+    return find_transport_sequence(packet, read_header(packet), 6)
+
+
 def numbers(packets: list[bytes]) -> list[tuple[int, int, int]]:
     return [(ssrc_of(p), sequence_of(p), timestamp_of(p)) for p in packets]
 
@@ -165,6 +176,27 @@ class TestTwin:
         for n, peer in enumerate(peers):
             wanted = rtp(n - 1, ssrc=0xFFFFFFF0 + n, timestamp=n + 0xFFFFFFFF, payload=b"hello")
             assert peer.packets() == [wanted]
+
+    @pytest.mark.parametrize("csrcs", [[], [1, 2]])
+    @pytest.mark.parametrize("build", [one_byte, two_byte])
+    def test_each_transport_counts_what_it_is_sent(
+        self, post: Post, csrcs: list[int], build: Callable[..., bytes]
+    ) -> None:
+        """Two streams of one transport share its numbers, which wrap; others have their own."""
+        peers = [post.peer(), post.peer("::1", CM)]
+        for peer, start in zip(peers, (0xFFFF, 40), strict=True):
+            peer.numbers = post.twin.TransportNumbers()
+            peer.numbers.next = start
+        flows = [peer.flow(n, numbers=peer.numbers) for n in range(2) for peer in peers]
+        flows.append(post.peer().flow())
+        packet = rtp(0, csrcs=csrcs, extension=build((6, b"\0\0"), (4, b"\1")))
+        for number in range(2):
+            post.forward(flows, packet, number)
+        for peer, wanted in zip(peers, ([0xFFFF, 0, 1, 2], [40, 41, 42, 43]), strict=True):
+            got = peer.packets()
+            assert [transport_sequence(packet) for packet in got] == wanted
+            assert all(find_element(p, read_header(p), 4) == b"\1" for p in got)
+        assert [transport_sequence(p) for p in post.peers[2].packets()] == [0, 0]
 
     def test_what_is_sent_is_counted(self, post: Post) -> None:
         peers = [post.peer(), post.peer("::1", CM)]
@@ -431,8 +463,14 @@ class Play:
         self.post = Post(twin)
         hosts = [("127.0.0.1", GCM), ("::1", GCM), ("127.0.0.1", CM), ("::1", CM)]
         self.peers = [self.post.peer(*host) for host in 3 * hosts]
+        counted = [twin.TransportNumbers() for _ in self.peers]
         self.flows = [
-            peer.flow(n << 8 | f, self.seed.randrange(-900, 900), self.seed.getrandbits(33))
+            peer.flow(
+                n << 8 | f,
+                self.seed.randrange(-900, 900),
+                self.seed.getrandbits(33),
+                counted[n] if f else None,
+            )
             for n, peer in enumerate(self.peers)
             for f in range(2)
         ]
@@ -448,7 +486,12 @@ class Play:
                 number += self.seed.choice((*[1] * 20, 4, -2))
                 size += self.seed.choice((0, 0, 0, 0, 1, -1)) if size else 0
                 flows = [flow for flow in self.flows if self.seed.random() < 0.5]
-                packet = rtp(0, payload=self.seed.randbytes(size), marker=self.seed.random() < 0.5)
+                packet = rtp(
+                    0,
+                    payload=self.seed.randbytes(size),
+                    marker=self.seed.random() < 0.5,
+                    extension=one_byte((6, b"\0\0"), (3, b"abc")),
+                )
                 self.post.forward(flows, packet, number, self.seed.getrandbits(34))
             self.post.departures.flush()
             self._change()

@@ -12,7 +12,7 @@ from pylibsrtp._binding import ffi, lib
 
 from sfu import inlet, inlet_pure
 from sfu.aiortc_seam import Receiver
-from sfu.codec import AUDIO_LEVEL, Codec
+from sfu.codec import AUDIO_LEVEL, TRANSPORT_SEQUENCE, Codec
 from sfu.publisher import Publisher
 from sfu.subscriber import Subscriber
 from sfu.subscription import Subscription
@@ -20,6 +20,7 @@ from sfu.track import Track
 from sfu.transport import TransportCounters
 from tests.sfu.packets import (
     H264,
+    NUMBERED,
     OPUS,
     PUBLISHED,
     SUBSCRIBED,
@@ -59,10 +60,10 @@ class Door:
         self.codec = codec
         self.publisher = Publisher(self.wire, random=random.Random(1).randbytes)
         self.video = self.publisher.add_track(
-            "v", "video", "camera", "1", [codec], PUBLISHED, [VIDEO, OTHER], {RTX: VIDEO}
+            "v", "video", "camera", "1", [codec], NUMBERED, [VIDEO, OTHER], {RTX: VIDEO}
         )
         self.audio = self.publisher.add_track(
-            "a", "audio", "microphone", "0", [OPUS], PUBLISHED, [AUDIO]
+            "a", "audio", "microphone", "0", [OPUS], NUMBERED, [AUDIO]
         )
         self.counters = TransportCounters()
         self.outgoing = session(Policy.SSRC_ANY_OUTBOUND)
@@ -113,6 +114,7 @@ class Door:
             dict(self.counters.dropped),
             publisher.ingress_bytes,
             publisher._report_at,
+            (publisher.arrivals.deadline, dict(publisher.arrivals._waiting)),
             self.wire.rtcp,
             [(wire.rtp, s.egress_bytes) for wire, s in self.receivers],
             [of_track(track) for track in publisher.tracks],
@@ -216,7 +218,7 @@ def steps(seed: random.Random, count: int) -> list[tuple[str, Any]]:
     sequences = {VIDEO: 65_400, AUDIO: 65_500, OTHER: 9, RTX: 0}
     sent: list[bytes] = []
     made: list[tuple[str, Any]] = []
-    camera = VIDEO
+    camera, transport = VIDEO, 65_000
     while len(made) < count:
         chance = seed.random()
         if chance < 0.01:
@@ -239,7 +241,18 @@ def steps(seed: random.Random, count: int) -> list[tuple[str, Any]]:
                 first = seed.choice((0x10, 0x90, 0x80, 0x91, 0x30))
                 payload = bytes((first,)) + seed.randbytes(seed.choice((0, 1, 2, 9, 10, 12, 40)))
             kind = 96
-        extension = seed.choice((b"", level(seed.randrange(128)), two_byte((1, b"ab"), (99, b""))))
+        transport += 1 if chance < 0.9 else seed.choice((1, 2, 60, 3000))
+        numbered = (NUMBERED[TRANSPORT_SEQUENCE], (transport & 0xFFFF).to_bytes(2, "big"))
+        extension = seed.choice(
+            (
+                b"",
+                level(seed.randrange(128)),
+                two_byte((1, b"ab"), (99, b"")),
+                one_byte(numbered),
+                two_byte((7, b""), numbered),
+                one_byte((1, b"a"), numbered),
+            )
+        )
         if 0.05 < chance < 0.06:
             extension = b"\xbe\xde\x00\x01\x5f\x00\x00\x00"  # an element longer than the block
         packet = rtp(
@@ -269,7 +282,8 @@ def perform(door: Door, step: tuple[str, Any], now: float) -> None:
         case "packet":
             door.enter(value, now)
         case "listen":
-            door.listen(track, SUBSCRIBED if value * 10 % 1 < 0.7 else {})
+            some = SUBSCRIBED | {TRANSPORT_SEQUENCE: 6} if value * 100 % 1 < 0.5 else SUBSCRIBED
+            door.listen(track, some if value * 10 % 1 < 0.7 else {})
         case "leave":
             present = [
                 (subscriber, subscription)

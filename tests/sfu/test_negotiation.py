@@ -10,6 +10,9 @@ from sfu.codec import (
     AUDIO_LEVEL,
     DEPENDENCY_DESCRIPTOR,
     MID,
+    REPAIRED_RID,
+    RID,
+    TRANSPORT_SEQUENCE,
     VIDEO_ORIENTATION,
 )
 from sfu.errors import SdpError
@@ -64,15 +67,27 @@ def test_extensions_keep_the_peers_ids() -> None:
     assert negotiation.accepted_extensions(video) == {
         ABS_SEND_TIME: 2,
         VIDEO_ORIENTATION: 13,
+        TRANSPORT_SEQUENCE: 3,
         MID: 4,
     }
+
+
+def test_what_is_published_may_be_numbered_and_named() -> None:
+    audio, _ = media("chromium_publishes", "0")
+    video, _ = media("chromium_publishes", "1")
+    more = negotiation.accepted_extensions(audio, published=True).keys()
+    assert more - negotiation.accepted_extensions(audio).keys() == {TRANSPORT_SEQUENCE}
+    more = negotiation.accepted_extensions(video, published=True).keys()
+    assert more - negotiation.accepted_extensions(video).keys() == {RID, REPAIRED_RID}
+    codec = negotiation.acceptable_codecs(audio)[0]
+    assert negotiation.accepted_feedback(audio, [codec], published=True) == {111: ["transport-cc"]}
 
 
 def test_feedback_we_do_not_speak_is_left_out() -> None:
     video, _ = media("chromium_publishes", "1")
     codec = negotiation.acceptable_codecs(video)[0]
     assert negotiation.accepted_feedback(video, [codec]) == {
-        96: ["goog-remb", "ccm fir", "nack", "nack pli"]
+        96: ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"]
     }
 
 
@@ -138,6 +153,7 @@ def test_an_offer_has_the_tracks_codec_and_one_everybody_knows(
         ABS_SEND_TIME: 3,
         VIDEO_ORIENTATION: 4,
         DEPENDENCY_DESCRIPTOR: 5,
+        TRANSPORT_SEQUENCE: 6,
     }
 
 
@@ -171,7 +187,7 @@ def test_sound_is_asked_for_again_where_the_peer_offers_it(asked: bool) -> None:
         text = text.replace("a=rtcp-fb:111 transport-cc", "a=rtcp-fb:111 nack")
     audio = sdp.parse(text).media[0]
     answer = negotiation.answer(audio, negotiation.acceptable_codecs(audio), "recvonly")
-    assert answer.feedback == {111: ["nack"] if asked else []}
+    assert answer.feedback == {111: ["nack"] if asked else ["transport-cc"]}
     assert [codec.nack for codec in negotiation.acceptable_codecs(audio)] == [asked]
 
 

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu import rtcp
-from sfu.codec import MID
+from sfu.codec import MID, REPAIRED_RID, RID, TRANSPORT_SEQUENCE
 from sfu.forwarding import Publisher, Track
 from sfu.publisher import MAX_SOURCES_PER_TRACK
+from sfu.transport_feedback import TransportFeedback
 from tests.sfu.packets import (
+    NUMBERED,
     OPUS,
     PUBLISHED,
     VP8,
@@ -344,3 +346,98 @@ def test_arbitrary_bytes_never_raise(packets: list[bytes]) -> None:
         stage.publisher.receive_rtp(pack(">BBHII", 0x80, 97, index, 0, RTX) + packet, now)
         stage.publisher.receive_rtcp(packet, now)
         stage.publisher.handle_timeout(now)
+
+
+def layered(rid: bytes, repaired: bytes = b"") -> bytes:
+    elements = [(NUMBERED[MID], b"7")]
+    elements += [(NUMBERED[RID], rid)] if rid else []
+    elements += [(NUMBERED[REPAIRED_RID], repaired)] if repaired else []
+    return one_byte(*elements)
+
+
+def layers() -> tuple[Stage, Track]:
+    stage = Stage()
+    track = stage.publisher.add_track("l", "video", "camera", "7", [VP8], NUMBERED)
+    return stage, track
+
+
+def test_each_layer_is_a_source_and_one_of_them_feeds_the_track() -> None:
+    stage, track = layers()
+    for number in range(10):
+        for at, rid in enumerate((b"h", b"l")):
+            stage.send(number, 1.0 + number / 30, ssrc=0x70 + at, extension=layered(rid))
+    assert track.current is not None
+    assert (track.current.rid, track.packets) == (b"h", 10)
+    assert track.dropped == {"other_layer": 10}
+    stage.send(10, 3.0, ssrc=0x71)  # the first has been silent, the second is known by now
+    assert (track.current.rid, track.packets) == (b"l", 11)
+
+
+def test_a_repaired_rid_tells_whose_retransmission_it_is() -> None:
+    stage, track = layers()
+    for at, rid in enumerate((b"h", b"l")):
+        stage.send(1, ssrc=0x70 + at, extension=layered(rid))
+        stage.send(3, ssrc=0x70 + at)
+    for at, rid in enumerate((b"l", b"h")):
+        wrapped = rtx(
+            rtp(2, ssrc=0x71 - at, payload=vp8_delta()), 1, ssrc=0x80 + at, payload_type=97
+        )
+        named = rtp(
+            1,
+            ssrc=0x80 + at,
+            payload_type=97,
+            extension=layered(b"", rid),
+            payload=wrapped[12:],
+        )
+        stage.publisher.receive_rtp(named, 1.1)
+    sources = stage.publisher._sources
+    assert (sources[0x80].repairs, sources[0x81].repairs) == (0x71, 0x70)
+    assert (sources[0x70].reception.healed, sources[0x71].reception.healed) == (1, 1)
+    assert track.packets == 3
+
+
+def test_a_repair_of_a_layer_nobody_knows_is_not_bound() -> None:
+    stage, _ = layers()
+    stage.send(1, ssrc=0x70, extension=layered(b"h"))
+    stage.send(1, ssrc=0x80, payload_type=97, extension=layered(b"", b"x"))
+    assert 0x80 not in stage.publisher._sources
+    assert stage.publisher.tally.dropped == {"unknown_source": 1}
+
+
+def test_nothing_is_asked_again_for_a_layer_that_goes_nowhere() -> None:
+    stage, _ = layers()
+    for number in (1, 2, 4):
+        for at, rid in enumerate((b"h", b"l")):
+            stage.send(number, ssrc=0x70 + at, extension=layered(rid))
+    stage.publisher.handle_timeout(1.02)
+    nacks = [block for block in stage.sent() if isinstance(block, RtcpRtpfbPacket)]
+    assert [(block.media_ssrc, block.lost) for block in nacks] == [(0x70, [3])]
+
+
+def numbered(number: int) -> bytes:
+    return one_byte(
+        (NUMBERED[MID], b"7"), (NUMBERED[TRANSPORT_SEQUENCE], number.to_bytes(2, "big"))
+    )
+
+
+def test_a_sender_is_told_when_its_packets_arrived_whatever_became_of_them() -> None:
+    stage, _ = layers()
+    stage.send(1, 1.0, ssrc=0x70, extension=numbered(100))
+    stage.send(1, 1.01, ssrc=0x70, extension=numbered(101))  # a repeat
+    stage.send(9, 1.02, ssrc=0x99, payload_type=55, extension=numbered(103))  # of no track
+    assert stage.publisher.next_deadline() == pytest.approx(1.1)
+    stage.publisher.handle_timeout(1.1)
+    (feedback,) = [block for block in stage.sent() if isinstance(block, TransportFeedback)]
+    assert (feedback.base, feedback.arrivals) == (100, [4000, 4040, None, 4080])
+    assert feedback.number == 0
+
+
+def test_feedback_leaves_with_what_arrives_when_it_is_due() -> None:
+    stage, _ = layers()
+    for number in range(12):
+        stage.send(number, 1.0 + number / 100, ssrc=0x70, extension=numbered(number))
+    packets = list(stage.wire.rtcp)
+    (feedback,) = [block for block in stage.sent() if isinstance(block, TransportFeedback)]
+    assert len(feedback.arrivals) == 11
+    (named,) = {packet[8:12] for packet in packets if packet[1] == 205 and packet[0] & 31 == 15}
+    assert named == pack(">I", 0x70)

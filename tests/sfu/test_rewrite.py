@@ -2,6 +2,7 @@
 
 import importlib
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
 
@@ -41,10 +42,19 @@ class TestTwin:
         packet: bytes,
         identifiers: bytes = bytes(256),
         send_time_id: int = 0,
+        transport_id: int = 0,
     ) -> bytes:
         header = twin.read_header(packet)
         result = twin.normalise(
-            packet, header, identifiers, 96, 0x10005, 0x1_0000_0007, send_time_id, 0x7F123456
+            packet,
+            header,
+            identifiers,
+            96,
+            0x10005,
+            0x1_0000_0007,
+            send_time_id,
+            0x7F123456,
+            transport_id,
         )
         assert isinstance(result, bytes)
         return result
@@ -79,6 +89,34 @@ class TestTwin:
     def test_a_send_time_is_given_to_packets_without(self, twin: ModuleType) -> None:
         wanted = rtp(5, timestamp=7, payload_type=96, extension=one_byte((3, b"\x12\x34\x56")))
         assert self.normalise(twin, rtp(1), bytes(256), 3) == wanted
+
+    @pytest.mark.parametrize("csrcs", [[], [1, 2, 3]])
+    @pytest.mark.parametrize(
+        ("build", "value"), [(one_byte, b"\x85"), (two_byte, b"x" * 17)], ids=["short", "long"]
+    )
+    def test_a_transport_sequence_number_has_a_place_that_patching_fills(
+        self,
+        twin: ModuleType,
+        csrcs: list[int],
+        build: Callable[..., bytes],
+        value: bytes,
+    ) -> None:
+        packet = rtp(1, csrcs=csrcs, extension=two_byte((3, b"tw"), (1, value)))
+        template = self.normalise(twin, packet, renumbering(_1=2), 3, 6)
+        extension = build((6, b"\0\0"), (3, b"\x12\x34\x56"), (2, value))
+        assert template == rtp(5, timestamp=7, payload_type=96, csrcs=csrcs, extension=extension)
+        assert twin.find_transport_sequence(template, twin.read_header(template), 6) == 0
+        patched = twin.patch(template, 0x1000, 5, 7, 0x7_BEEF)
+        assert twin.find_transport_sequence(patched, twin.read_header(patched), 6) == 0xBEEF
+        assert patched.replace(b"\xbe\xef", b"\0\0", 1) == template
+
+    @pytest.mark.parametrize("value", [b"x", b"xyz"])
+    def test_a_transport_sequence_number_of_another_length_is_none(
+        self, twin: ModuleType, value: bytes
+    ) -> None:
+        packet = rtp(1, extension=one_byte((1, b"a"), (3, value)))
+        assert twin.find_transport_sequence(packet, twin.read_header(packet), 3) == -1
+        assert twin.find_transport_sequence(packet, twin.read_header(packet), 4) == -1
 
     @pytest.mark.parametrize("value", [b"", b"x" * 17, b"x" * 255])
     def test_a_value_of_unusual_length_takes_the_two_byte_form(
@@ -119,14 +157,18 @@ class TestTwin:
 
 
 def outcome(twin: ModuleType, seed: random.Random, packet: bytes, table: bytes) -> object:
-    """Run all four functions; a refusal is an outcome as well."""
+    """Run all functions; a refusal is an outcome as well."""
     numbers = seed.getrandbits(32), seed.getrandbits(40), seed.getrandbits(40)
-    send_time_id = seed.choice((0, 3, 20))
+    send_time_id, transport_id = seed.choice((0, 3, 20)), seed.choice((0, 6, 21))
+    transport = seed.getrandbits(20) if transport_id else -1
     try:
         header = twin.read_header(packet)
         found = twin.find_element(packet, header, seed.randrange(1, 16))
-        template = twin.normalise(packet, header, table, 96, *numbers[1:], send_time_id, numbers[0])
-        return header, found, template, twin.patch(template, *numbers)
+        number = twin.find_transport_sequence(packet, header, seed.randrange(1, 16))
+        template = twin.normalise(
+            packet, header, table, 96, *numbers[1:], send_time_id, numbers[0], transport_id
+        )
+        return header, found, number, template, twin.patch(template, *numbers, transport)
     except RtpError as error:
         return error.cause
 

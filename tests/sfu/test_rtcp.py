@@ -54,7 +54,7 @@ def test_kinds_without_use_are_passed_over_unread() -> None:
     nonsense = b"\xff" * 8
     compound = b"".join(
         pack(">BBH", 0x80 | count, kind, 2) + nonsense
-        for count, kind in ((31, 202), (3, 204), (15, 205), (0, 207), (0, 255))
+        for count, kind in ((31, 202), (3, 204), (14, 205), (0, 207), (0, 255))
     )
     assert rtcp.parse(compound + RR) == [RtcpRrPacket(ssrc=1)]
 

@@ -6,8 +6,10 @@ from aiortc.rtp import RtcpPacket, RtcpPsfbPacket, RtcpSdesPacket, RtcpSrPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu import rtcp
+from sfu import rtcp, transport_feedback
+from sfu.codec import TRANSPORT_SEQUENCE
 from sfu.forwarding import Publisher, Subscriber, Subscription, Track
+from sfu.rewrite import find_transport_sequence
 from sfu.rtp import find_element, read_header, unwrap_rtx
 from sfu.subscription import RING_PACKETS
 from tests.sfu.packets import (
@@ -31,7 +33,10 @@ OUT_VIDEO, OUT_RTX, OUT_AUDIO = 0x200, 0x201, 0x100
 class Stage:
     """A camera and a microphone, received by one."""
 
-    def __init__(self, rtx_ssrc: int | None = OUT_RTX) -> None:
+    def __init__(
+        self, rtx_ssrc: int | None = OUT_RTX, extensions: dict[str, int] = SUBSCRIBED
+    ) -> None:
+        self.extensions = extensions
         chance = random.Random(5)
         self.feedback, self.wire = Wire(), Wire()
         self.publisher = Publisher(self.feedback, random=chance.randbytes, participant="p-1")
@@ -52,7 +57,7 @@ class Stage:
             ssrc=ssrc,
             rtx_ssrc=rtx_ssrc,
             codecs=[OPUS, VP8],
-            extensions=SUBSCRIBED,
+            extensions=self.extensions,
         )
 
     def video_packets(self, count: int, now: float = 1.0) -> None:
@@ -308,6 +313,38 @@ def test_the_receivers_estimate_is_kept() -> None:
         bytes(RtcpPsfbPacket(fmt=15, ssrc=9, media_ssrc=0, fci=b"other app ok")), 1.0
     )
     assert stage.subscriber.remb_bps == 512_000
+
+
+def test_a_transport_counts_all_it_is_sent_repeats_too() -> None:
+    stage = Stage(extensions=SUBSCRIBED | {TRANSPORT_SEQUENCE: 6})
+    other = stage.subscribe(stage.video, OUT_VIDEO + 8, OUT_RTX + 8)
+    stage.video_packets(3)
+    (lost,) = [p for p in stage.wire.rtp if ssrc_of(p) == other.ssrc][1:2]
+    stage.nack(other.ssrc, sequence_of(lost))
+    numbers = [find_transport_sequence(p, read_header(p), 6) for p in stage.wire.rtp]
+    assert numbers == [0, 1, 2, 3, 4, 5, 6]
+    repeat = stage.wire.rtp[-1]
+    original = unwrap_rtx(repeat, read_header(repeat), 96, other.ssrc)
+    assert original[-100:] == lost[-100:]
+
+
+def test_without_rtx_a_repeat_stays_what_it_was_and_nothing_is_numbered() -> None:
+    stage = Stage(rtx_ssrc=None, extensions=SUBSCRIBED | {TRANSPORT_SEQUENCE: 6})
+    stage.video_packets(3)
+    (repeat,) = stage.nack(OUT_VIDEO, sequence_of(stage.wire.rtp[1]))
+    assert repeat == stage.wire.rtp[1]
+    assert find_transport_sequence(repeat, read_header(repeat), 6) == -1
+
+
+def test_loss_on_the_way_is_what_transport_feedback_says() -> None:
+    stage = Stage()
+    assert stage.subscriber.path_loss is None
+    body, _ = transport_feedback.build(1, 0, [4000, None, 4010, 4020])
+    stage.subscriber.receive_rtcp(transport_feedback.message(9, OUT_VIDEO, body), 1.0)
+    assert stage.subscriber.path_loss == 0.25
+    body, _ = transport_feedback.build(5, 1, [4000])
+    stage.subscriber.receive_rtcp(transport_feedback.message(9, OUT_VIDEO, body), 1.1)
+    assert stage.subscriber.path_loss == 0.25 * 0.875
 
 
 def test_unsubscribing_twice_is_harmless() -> None:

@@ -120,6 +120,7 @@ async def test_what_is_forwarded_to_many_reaches_a_peer_on_tcp(port: Port) -> No
 
     transport, peer = await joined(port)
     flow = Flow()
+    flow.numbers = None
     flow.ssrc, flow.sequence_shift, flow.timestamp_shift = 1, 0, 0
     flow.packets = flow.octets = flow.egress_bytes = 0
     flow.send, flow.route = transport.send_rtp, transport.route

@@ -254,6 +254,7 @@ async def test_a_bug_in_a_core_is_counted_and_stays_with_its_packet(
 
 def flow_to(transport: PeerTransport) -> Flow:
     flow = Flow()
+    flow.numbers = None
     flow.ssrc, flow.sequence_shift, flow.timestamp_shift = 1, 0, 0
     flow.packets = flow.octets = flow.egress_bytes = 0
     flow.send, flow.route = transport.send_rtp, transport.route
