@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from loadtest import idle, media, text
+from loadtest import idle, media, precedence, text
 from loadtest.launch import running
 from loadtest.results import Figures, Result, command_line, machine
 from loadtest.target import Target
@@ -122,11 +122,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("loadtest/results"))
     chosen = parser.parse_args()
     idle.raise_file_limit()
-    if chosen.topic in LONG:
-        uvloop.run(_awaited(LONG[chosen.topic](chosen.repeats, chosen.out)))
-        return
-    for topic in TOPICS if chosen.topic == "all" else [chosen.topic]:
-        uvloop.run(measure(topic, chosen.url, chosen.repeats, chosen.out))
+    with precedence.taken():
+        if chosen.topic in LONG:
+            uvloop.run(_awaited(LONG[chosen.topic](chosen.repeats, chosen.out)))
+            return
+        for topic in TOPICS if chosen.topic == "all" else [chosen.topic]:
+            uvloop.run(measure(topic, chosen.url, chosen.repeats, chosen.out))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import uvloop
 
+from loadtest import precedence
 from loadtest.hall import ChatDoor, DoorError, Step, fill, packed, raise_file_limit
 from loadtest.launch import Server, running
 from loadtest.peers import SERVER_CORE, sign_in
@@ -123,7 +124,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=OUT)
     raise_file_limit(65_536)
-    uvloop.run(main_async(parser.parse_args()))
+    with precedence.taken():
+        uvloop.run(main_async(parser.parse_args()))
 
 
 if __name__ == "__main__":

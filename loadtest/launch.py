@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from loadtest import processes
+from loadtest import precedence, processes
 
 METAPORT = Path(sys.executable).with_name("metaport")
 READY_DEADLINE_S = 30.0
@@ -131,6 +131,7 @@ class Server:
             limit=1 << 20,
             start_new_session=True,
         )
+        precedence.share(self._process.pid)
         self._read_task = asyncio.create_task(self._read(), name="server-output")
 
     async def ready(self, path: str = "/readyz") -> bool:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from loadtest import audience, race_report
+from loadtest import audience, precedence, race_report
 from loadtest.hall import fill, raise_file_limit, read_away
 from loadtest.peers import Peer, available
 from loadtest.results import machine
@@ -160,7 +160,8 @@ def main() -> None:
     if unknown := set(chosen.scenario) - set(SCENARIOS):
         parser.error(f"no scenario {', '.join(sorted(unknown))}")
     raise_file_limit(65_536)
-    uvloop.run(main_async(chosen))
+    with precedence.taken():
+        uvloop.run(main_async(chosen))
 
 
 if __name__ == "__main__":

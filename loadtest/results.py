@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from loadtest import precedence
 from loadtest.statistics import Spread
 
 
@@ -115,6 +116,7 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "load before": f"{os.getloadavg()[0]:.2f}",
+        "scheduled": precedence.told(),
     }
 
 

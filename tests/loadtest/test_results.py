@@ -47,5 +47,5 @@ def test_both_files_are_written_into_a_new_folder(tmp_path):
 
 
 def test_the_machine_is_described():
-    assert set(machine()) == {"cpu", "cores", "system", "python", "load before"}
+    assert set(machine()) == {"cpu", "cores", "system", "python", "load before", "scheduled"}
     assert all(machine().values())
