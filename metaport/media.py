@@ -18,6 +18,7 @@ room and whether the person may publish are added.
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Callable, Container, Coroutine, Iterable, Iterator
 from typing import Any, TypedDict
@@ -80,6 +81,8 @@ class MediaRelay:
         self._left_behind: dict[tuple[str, str], str] = {}
         # Who was told to move, so that a second word does not start them again.
         self._told: set[tuple[str, str, str]] = set()
+        # Which participation each is, from joining to leaving: one, on whatever SFUs it is.
+        self._stays: dict[str, dict[str, tuple[str, int]]] = {}
         # What an SFU says to somebody whom it has not answered yet: SFU and frames.
         self._held: dict[tuple[str, str], tuple[str, list[dict[str, Any]]]] = {}
         self._members: dict[str, str] = {}  # WHIP or WHEP participant: SFU
@@ -162,6 +165,8 @@ class MediaRelay:
         old = self.links.get(before) if before not in (None, link.name) else None
         if old is not None and old.connected:
             await old.request("hand_over", session=session, room=room)
+        stays = self._stays.setdefault(session, {})
+        stays.setdefault(room, (f"s-{secrets.token_hex(9)}", int(time.time() * 1000)))
         _, held = self._held[session, room] = link.name, []
         try:
             reply = await self._carry(link, client, frame)
@@ -191,6 +196,7 @@ class MediaRelay:
             self._unheard_leaves[link.name, session, room] = client, frame
             raise
         self._places.get(session, {}).pop(room, None)
+        self._stays.get(session, {}).pop(room, None)
         return reply
 
     async def _release(
@@ -215,6 +221,7 @@ class MediaRelay:
         self, link: SfuLink, client: MediaClient, frame: dict[str, Any]
     ) -> dict[str, Any]:
         identity, room = client.identity, str(frame.get("room"))
+        stay, began_ms = self._stays.get(client.session, {}).get(room, ("", 0))
         return await link.request(
             "frame",
             session=client.session,
@@ -224,6 +231,8 @@ class MediaRelay:
             may_publish=may_publish(identity.roles) and identity.may(Rights.PUBLISH, room),
             # Who comes back from an SFU that died is in; who resumes is known to the SFU.
             may_enter=room in self._places.get(client.session, {}) or not self._refuses(room),
+            stay=stay,
+            began_ms=began_ms,
             frame=frame,
         )
 
@@ -240,6 +249,7 @@ class MediaRelay:
     def closed(self, client: MediaClient) -> None:
         """Tell the SFUs that a chat connection ended; its participants get a grace period."""
         session = client.session
+        self._stays.pop(session, None)
         for room, name in self._places.pop(session, {}).items():
             before = self._left_behind.pop((session, room), name)
             self._told -= {(name, session, room), (before, session, room)}

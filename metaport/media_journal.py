@@ -12,7 +12,7 @@ from metaport.attendance import Book, attendance_record
 from metaport.log import LogError
 from metaport.usage_log import Count, UsageLog
 from metering import meters
-from metering.events import Subject
+from metering.events import Session, Subject
 from metering.windows import seconds_by_window
 from sfu.errors import FactsRefused
 from sfu.facts import Attendance, Fact, MediaBytes, ParticipantInterval
@@ -55,8 +55,9 @@ def media_counts(fact: Fact) -> Iterator[Count]:
     match fact:
         case ParticipantInterval():
             meter = meters.participation_meter(fact.pixels)
+            session = Session(fact.began_ms // 1000, fact.session or fact.participant)
             for start_s, seconds in seconds_by_window(fact.start_ms, fact.end_ms):
-                yield Count(meter, subject, start_s, seconds)
+                yield Count(meter, subject, start_s, seconds, session)
         case MediaBytes():
             at_s = fact.at_ms // 1000
             yield Count(meters.INGRESS_BYTES, subject, at_s, fact.ingress_bytes)

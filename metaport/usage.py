@@ -27,6 +27,7 @@ from metering.figures import figures_of
 from metering.ledger import Ledger
 from metering.periods import Correction
 from metering.pricebook import PriceBook, load_price_book
+from metering.reconciliation import reconciliation_of
 from metering.report import Report, build_report
 from metering.statement import Aside
 from metering.visit import cost_of
@@ -152,7 +153,8 @@ class Shipper:
         if read and reader in self._read_s:
             position, at_s = follower.position, self._read_s[reader]
             assert position is not None
-            await self._ledger.upsert(newest.rows(), Checkpoint(reader, str(position), at_s))
+            checkpoint = Checkpoint(reader, str(position), at_s)
+            await self._ledger.upsert(newest.rows(), checkpoint, newest.sessions())
             self._stored[reader], self.as_of_s[reader] = position, at_s
         return read
 
@@ -230,8 +232,10 @@ class LedgerReports:
         if self._periods is not None:
             if (closed := await self._periods.closed(month)) is not None:
                 report = await self._periods.report(closed, details=details)
-                # What the ledger knows today is not what was closed: its figures were kept.
-                return replace(report, aside=Aside(closed.figures, {}, ())) if details else report
+                # What the ledger knows today is not what was closed: that was kept.
+                compared = tuple(map(reconciliation_of, closed.reconciled))
+                aside = Aside(closed.figures, {}, compared)
+                return replace(report, aside=aside) if details else report
             corrections = await self._periods.corrections(booked_in=month)
         report = await build_report(
             self._ledger,

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from metaport.log import Log
-from metering.counters import Counters
-from metering.events import Subject, UsageRow
+from metering.counters import Counters, SessionCounters
+from metering.events import Session, SessionRow, Subject, UsageRow
 from metering.message_tally import MessageCount, MessageTallies, rows_of
 
 USAGE = b"u"
@@ -33,8 +33,9 @@ class UsageBatch(msgspec.Struct, array_like=True, frozen=True):
     """Usage totals of one process: rows of boot, meter, room, user, window start and total.
 
     Everything that happened before the second `at_s` and is to be counted stands in the log.
-    `messages` are the fields of `metering.message_tally.Tally`, of the boot `boot`. Fields are only
-    ever appended: logs written yesterday are read tomorrow.
+    `messages` are the fields of `metering.message_tally.Tally`, of the boot `boot`. `sessions` are
+    rows of boot, meter, start and name of a session, window start and total. Fields are only ever
+    appended: logs written yesterday are read tomorrow.
     """
 
     node: str
@@ -42,6 +43,7 @@ class UsageBatch(msgspec.Struct, array_like=True, frozen=True):
     rows: list[tuple[str, str, str, str, int, int]]
     boot: str = ""
     messages: list[tuple[int, str, str, int, int, int, int, int]] = []
+    sessions: list[tuple[str, str, int, str, int, int]] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,10 +56,13 @@ def usage_record(
     rows: Iterable[UsageRow],
     boot: str = "",
     messages: list[Any] | None = None,
+    *,
+    sessions: Iterable[SessionRow] = (),
 ) -> bytes:
     """Encode changed totals."""
     flat = [(r.boot, r.meter, *r.subject, r.window_start_s, r.quantity) for r in rows]
-    return USAGE + _encode((node, at_s, flat, boot, messages or []))
+    theirs = [(r.boot, r.meter, *r.session, r.window_start_s, r.quantity) for r in sessions]
+    return USAGE + _encode((node, at_s, flat, boot, messages or [], theirs))
 
 
 def usage_of(record: bytes) -> tuple[int, list[UsageRow]] | None:
@@ -79,6 +84,7 @@ class NewestUsage:
         self.at_s: int | None = None  # of the last usage record
         self._rows: dict[tuple[Any, ...], int] = {}
         self._messages: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._sessions: dict[tuple[Any, ...], int] = {}
 
     def take(self, record: bytes) -> None:
         """Read a record; those of other kinds are passed over."""
@@ -91,6 +97,8 @@ class NewestUsage:
             self._rows[node, *row[:-1]] = row[-1]
         for tally in batch.messages:
             self._messages[node, boot, *tally[:4]] = tally
+        for each in batch.sessions:
+            self._sessions[node, *each[:-1]] = each[-1]
 
     def rows(self) -> list[UsageRow]:
         """Return the totals as rows of the ledger."""
@@ -102,14 +110,22 @@ class NewestUsage:
             rows += rows_of(node, boot, tally)
         return rows
 
+    def sessions(self) -> list[SessionRow]:
+        """Return the totals of sessions as rows of the ledger."""
+        return [
+            SessionRow(node, boot, meter, Session(began_s, name), start_s, total)
+            for (node, boot, meter, began_s, name, start_s), total in self._sessions.items()
+        ]
+
 
 class Count(NamedTuple):
-    """One addition to a counter."""
+    """One addition to a counter, and to that of a session where it is one's."""
 
     meter: str
     subject: Subject
     at_s: int
     quantity: int
+    session: Session | None = None
 
 
 class UsageLog:
@@ -137,6 +153,7 @@ class UsageLog:
         self.settled_ms: Callable[[int], int] = lambda utc_ms: utc_ms - late_s * 1000
         self._boot = secrets.token_hex(8)
         self._counters = Counters(node, self._boot)
+        self._sessions = SessionCounters(node, self._boot)
         self._tallies = MessageTallies(name_of)
         self._name_of = name_of
         self._gauges: list[UsageRow] = []
@@ -163,20 +180,26 @@ class UsageLog:
             LogError: the log could not be written.
         """
         utc_ms = int(self._clock() * 1000)
-        for count in counts:
-            self._counters.add(*count)
+        for meter, subject, at_s, quantity, session in counts:
+            self._counters.add(meter, subject, at_s, quantity)
+            if session is not None:
+                self._sessions.add(meter, session, at_s, quantity)
         self._tallies.count(messages)
         rows, tallies = self._counters.drain(), self._tallies.drain()
+        sessions = self._sessions.drain()
         try:
             at_s = self.settled_ms(utc_ms) // 1000
             told = [*map(self._named, rows), *self._gauges]
-            usage = usage_record(self._node, at_s, told, self._boot, tallies)
+            usage = usage_record(self._node, at_s, told, self._boot, tallies, sessions=sessions)
             self._log.append([*records, usage])
         except BaseException as error:
             self._counters.undrain(rows)
+            self._sessions.undrain(sessions)
             self._tallies.take_back()
-            for count in counts:
-                self._counters.retract(*count)
+            for meter, subject, at_s, quantity, session in counts:
+                self._counters.retract(meter, subject, at_s, quantity)
+                if session is not None:
+                    self._sessions.retract(meter, session, at_s, quantity)
             self.failures += 1
             self.failing = str(error) or type(error).__name__
             raise
@@ -192,5 +215,6 @@ class UsageLog:
         # A clock that was set back is not waited for.
         if not 0 < self._prune_at_s - now_s <= PRUNE_EVERY_S:
             self._counters.prune(now_s - FORGET_AFTER_S)
+            self._sessions.prune(now_s - FORGET_AFTER_S)
             self._tallies.prune(now_s - FORGET_AFTER_S)
             self._prune_at_s = now_s + PRUNE_EVERY_S

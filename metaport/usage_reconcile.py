@@ -15,6 +15,7 @@ from metaport.db.ledger import SqlLedger
 from metaport.db.reconciling import Reconciliations
 from metaport.language import Lang, Say
 from metaport.log import LogError
+from metaport.node import hub_node, node_name
 from metaport.usage_commands import CannotAnswer, open_ledger
 from metaport.usage_privacy import user_names
 from metering.errors import LedgerUnavailable, MeteringError
@@ -73,11 +74,12 @@ async def reconcile(config: Config, ledger: SqlLedger, day: date, now: float) ->
     compare("messages", {key: n for key, n in sent.items() if key in offsets}, offsets)
     compare("history", kept, offsets)
     if period.start_s < await figures.detail_from_s():
-        skipped["seconds"] = skipped["windows"] = "details are no longer kept"
+        skipped["seconds"] = skipped["sessions"] = skipped["windows"] = "details are no longer kept"
     else:
-        nodes = [log.name for log in config.sfu_logs]
+        nodes = [node_name(config, log.name) for log in config.sfu_logs]
         seconds = await figures.attended(period, nodes, PARTICIPATION)
         compare("seconds", seconds, await asyncio.to_thread(_attended, config, period))
+        compare("sessions", *await figures.by_session(period))
         compare("windows", await figures.days(period), await figures.windows(period))
     hours = await figures.hours(period)
     if hours is None:
@@ -86,7 +88,8 @@ async def reconcile(config: Config, ledger: SqlLedger, day: date, now: float) ->
         compare("hours", hours, await figures.days(period))
     compare("month", *await figures.month(period.start_s))
     compare("closed", *await figures.closed())
-    made = Reconciliation(day.isoformat(), int(now), compared, tuple(differences), skipped)
+    node = hub_node(config, 0).name
+    made = Reconciliation(day.isoformat(), int(now), compared, tuple(differences), skipped, node)
     await figures.keep(made)
     return made
 
@@ -134,11 +137,8 @@ async def print_reconciliation(config: Config, day: str | None, form: str, lang:
 def as_json(found: Reconciliation) -> dict[str, object]:
     """Return what was found as plain values, for a report."""
     return {
-        "day": found.day,
-        "checked_at_s": found.checked_at_s,
-        "compared": dict(found.compared),
+        **found.as_json(),
         "differences": [difference.as_json() for difference in found.differences],
-        "skipped": dict(found.skipped),
     }
 
 

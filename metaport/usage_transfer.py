@@ -1,7 +1,8 @@
 """`metaport usage export|import`: the ledger and its closed months in one file, the same elsewhere.
 
-A file is lines of JSON: a header, `w`indows and `g`auges in their order, `c`losed months each
-followed by its `l`ines, corrections (`x`), and a last line with the SHA-256 of all lines before.
+A file is lines of JSON: a header, `w`indows, `s`essions and `g`auges in their order, `c`losed
+months each followed by its `l`ines, corrections (`x`), and a last line with the SHA-256 of all
+lines before.
 **The same ledger makes the same bytes**, whatever database it is in: exported, imported and
 exported again, it has the same digest. An import repeats without effect, and refuses what is not
 whole, or contradicts a month that is closed here.
@@ -23,15 +24,24 @@ from metaport.config import Config
 from metaport.db.errors import DatabaseError
 from metaport.db.ledger import SqlLedger
 from metaport.db.periods import Periods, write_closed, write_correction
-from metaport.db.tables.usage import usage_gauge, usage_window
+from metaport.db.tables.usage import usage_gauge, usage_session, usage_window
 from metaport.language import Lang, Say
 from metaport.usage_commands import CannotAnswer, open_ledger
 from metaport.usage_privacy import usage_key
 from metering.errors import LedgerUnavailable, MeteringError, MonthAltered
-from metering.events import Checkpoint, Subject, UsageRow
-from metering.periods import ClosedLine, ClosedMonth, Correction, canonical, digest_of
+from metering.events import Checkpoint, Session, SessionRow, Subject, UsageRow
+from metering.periods import (
+    ClosedLine,
+    ClosedMonth,
+    ClosedSessions,
+    Correction,
+    canonical,
+    digest_of,
+)
 
-FORMAT, VERSION = "metaport usage", 1
+FORMAT, VERSION = "metaport usage", 2
+# Files of the first version have no sessions.
+READABLE = (1, VERSION)
 ROWS_AT_A_TIME = 10_000
 # The name under which an import says up to when its figures are known.
 READER = "import"
@@ -69,6 +79,8 @@ async def export_usage(ledger: SqlLedger, periods: Periods, file: BinaryIO) -> T
     async for row in _rows(ledger, usage_window):
         write(["w", *row])
         windows += 1
+    async for row in _rows(ledger, usage_session):
+        write(["s", *row])
     async for row in _rows(ledger, usage_gauge):
         write(["g", *row])
         gauges += 1
@@ -99,16 +111,23 @@ async def import_usage(ledger: SqlLedger, periods: Periods, path: Path) -> Trans
     digest, as_of_s = check_file(path)
     windows = gauges = 0
     some: list[UsageRow] = []
+    sessions: list[SessionRow] = []
     for kind, *row in _records(path):
-        if kind not in ("w", "g"):
-            continue
-        some.append(_window(row) if kind == "w" else _gauge(row))
-        windows, gauges = windows + (kind == "w"), gauges + (kind == "g")
-        if len(some) == ROWS_AT_A_TIME:
-            await ledger.upsert(some)
-            some = []
+        match kind:
+            case "w":
+                some.append(_window(row))
+                windows += 1
+            case "g":
+                some.append(_gauge(row))
+                gauges += 1
+            case "s":
+                sessions.append(_session(row))
+        if len(some) + len(sessions) >= ROWS_AT_A_TIME:
+            await ledger.upsert(some, None, sessions)
+            some, sessions = [], []
     alone = as_of_s is not None and await ledger.as_of() is None
-    await ledger.upsert(some, Checkpoint(READER, digest, as_of_s) if alone and as_of_s else None)
+    checkpoint = Checkpoint(READER, digest, as_of_s) if alone and as_of_s else None
+    await ledger.upsert(some, checkpoint, sessions)
     months, corrections = await _import_closed(ledger, periods, path)
     return Transferred(windows, gauges, months, corrections, digest)
 
@@ -130,7 +149,7 @@ def check_file(path: Path) -> tuple[str, int | None]:
     try:
         told = json.loads(last)["sha256"]
         opening = json.loads(header or b"")
-        if (opening["format"], opening["version"]) != (FORMAT, VERSION):
+        if opening["format"] != FORMAT or opening["version"] not in READABLE:
             raise FileBroken(f"{path} is of another kind or version")
     except (ValueError, KeyError, TypeError) as error:
         raise FileBroken(f"{path} is not whole, or no export of usage") from error
@@ -209,13 +228,20 @@ def _window(row: list[Any]) -> UsageRow:
     return UsageRow(node, boot, meter, Subject(room, user), start_s, quantity)
 
 
+def _session(row: list[Any]) -> SessionRow:
+    start_s, began_s, name, meter, node, boot, quantity = row
+    return SessionRow(node, boot, meter, Session(began_s, name), start_s, quantity)
+
+
 def _gauge(row: list[Any]) -> UsageRow:
     at_s, meter, node, boot, quantity = row
     return UsageRow(node, boot, meter, Subject("", ""), at_s, quantity)
 
 
 def _closed(values: dict[str, Any]) -> ClosedMonth:
-    return ClosedMonth(**values | {"corrections": tuple(values["corrections"])})
+    sessions = tuple(map(ClosedSessions.read, values.get("sessions", ())))
+    lists = {name: tuple(values.get(name, ())) for name in ("corrections", "reconciled")}
+    return ClosedMonth(**values | lists | {"sessions": sessions})
 
 
 def _correction(values: dict[str, Any]) -> Correction:

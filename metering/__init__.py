@@ -15,5 +15,5 @@
 
 **A row may come late, twice, or in another order, and a process may die anywhere: the sums are the
 same.** Quantities are whole messages, seconds and bytes; money is `Decimal` and is rounded in one
-place. Not supported yet: rounding by session.
+place.
 """

@@ -7,7 +7,7 @@ from decimal import Decimal
 from metering.document import Cell, Row, Table, table, words
 from metering.meters import FIGURES
 from metering.rating.adjustments import Titles
-from metering.reconciliation import CHECKS
+from metering.reconciliation import CHECKS, Reconciliation, merged
 from metering.statement import Aside, Report
 from metering.units import Unit
 from metering.windows import day_of
@@ -49,24 +49,24 @@ def aside_tables(report: Report, aside: Aside, lang: str) -> Iterator[Table]:
     """Table what is told beside money, in the words of `lang`."""
     said = {name: titles.in_(lang) for name, titles in SAID.items()}
     yield _figures(aside, said, lang)
-    if report.complete and not aside.readers:
-        return  # closed: complete it had to be, and what was compared stands in reports before
-    yield _completeness(report, aside, said)
+    if aside.readers or not report.complete:  # complete it had to be to be closed
+        yield _completeness(report, aside, said)
     yield _reconciled(report, aside, said, lang)
-    found = [difference for made in aside.reconciled for difference in made.differences]
+    # What is in the ledger is compared by each machine; a difference found by several is one.
+    found = sorted({(made.day, each) for made in aside.reconciled for each in made.differences})
     if found:
         rows = [
             Row(
                 (
-                    *words(Titles(*CHECKS[each.check]).in_(lang), " · ".join(each.key)),
+                    *words(day, Titles(*CHECKS[each.check]).in_(lang), " · ".join(each.key)),
                     _figure(each.counted),
                     _figure(each.known),
                 )
             )
-            for each in found
+            for day, each in found
         ]
-        headings = [said[name] for name in ("check", "of", "counted", "known")]
-        yield table(headings, (False, False, True, True), rows, said["differs"])
+        headings = [said[name] for name in ("day", "check", "of", "counted", "known")]
+        yield table(headings, (False, False, False, True, True), rows, said["differs"])
 
 
 def _figures(aside: Aside, said: dict[str, str], lang: str) -> Table:
@@ -93,7 +93,9 @@ def _completeness(report: Report, aside: Aside, said: dict[str, str]) -> Table:
 
 
 def _reconciled(report: Report, aside: Aside, said: dict[str, str], lang: str) -> Table:
-    made = {each.day: each for each in aside.reconciled}
+    made: dict[str, list[Reconciliation]] = {}
+    for each in aside.reconciled:
+        made.setdefault(each.day, []).append(each)
     known_s = report.period.start_s if report.as_of_s is None else report.as_of_s
     day, until = day_of(report.period.start_s, report.zone), day_of(known_s, report.zone)
     rows = []
@@ -103,13 +105,16 @@ def _reconciled(report: Report, aside: Aside, said: dict[str, str], lang: str) -
             blanks = words(day.isoformat(), said["not_measured"], said["not_measured"], "")
             rows.append(Row(blanks))
         else:
-            skipped = ", ".join(Titles(*CHECKS[check]).in_(lang) for check in found.skipped)
+            left_out = dict.fromkeys(check for each in found for check in each.skipped)
+            skipped = ", ".join(Titles(*CHECKS[check]).in_(lang) for check in left_out)
+            # Each machine compares what is its own and what all have in common: once each.
+            compared = merged(found)
             rows.append(
                 Row(
                     (
-                        Cell(found.day),
-                        _figure(sum(found.compared.values())),
-                        _figure(len(found.differences)),
+                        Cell(day.isoformat()),
+                        _figure(sum(compared.values())),
+                        _figure(len({x for each in found for x in each.differences})),
                         Cell(skipped or said["none"]),
                     )
                 )

@@ -1,10 +1,16 @@
-"""Cumulative totals of this boot, by meter, subject and window."""
+"""Cumulative totals of this boot, by meter, subject or session, and window."""
 
-from metering.events import Subject, UsageRow
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from metering.events import Session, SessionRow, Subject, UsageRow
 from metering.windows import WINDOW_S, seconds_by_window, window_start
 
+About = TypeVar("About", Subject, Session)
+Row = TypeVar("Row", UsageRow, SessionRow)
 
-class Counters:
+
+class Totals(Generic[About, Row]):
     """Add up what happens on `node`; `boot` must never have been used by that node before.
 
     Totals only grow until they are pruned. `drain` returns every total that changed since the last
@@ -12,12 +18,13 @@ class Counters:
     written may be dropped: `undrain` marks them changed again.
     """
 
-    def __init__(self, node: str, boot: str) -> None:
+    def __init__(self, node: str, boot: str, row: Callable[..., Row]) -> None:
         self.node = node
         self.boot = boot
+        self._row: Callable[..., Row] = row
         # By window, so that forgetting one takes no look at the others.
-        self._totals: dict[int, dict[tuple[str, str, Subject, int], int]] = {}
-        self._changed: set[tuple[str, str, Subject, int]] = set()
+        self._totals: dict[int, dict[tuple[str, str, About, int], int]] = {}
+        self._changed: set[tuple[str, str, About, int]] = set()
         self._border_s = 0  # of the last prune
         self._pruned_before_s = 0  # the furthest border ever
         self._prunes = 0
@@ -25,7 +32,7 @@ class Counters:
     def __len__(self) -> int:
         return sum(map(len, self._totals.values()))
 
-    def add(self, meter: str, subject: Subject, at_s: int, quantity: int = 1) -> None:
+    def add(self, meter: str, subject: About, at_s: int, quantity: int = 1) -> None:
         """Count `quantity` (not negative) of `meter` in the window that holds `at_s`."""
         if quantity <= 0:
             if quantity < 0:
@@ -33,7 +40,7 @@ class Counters:
             return
         self._add(meter, subject, window_start(at_s), quantity)
 
-    def add_interval(self, meter: str, subject: Subject, start_ms: int, end_ms: int) -> None:
+    def add_interval(self, meter: str, subject: About, start_ms: int, end_ms: int) -> None:
         """Count the whole seconds of an interval in the windows they fall in.
 
         A second is counted when the interval passes its end, so that two intervals that meet
@@ -42,7 +49,7 @@ class Counters:
         for start_s, seconds in seconds_by_window(start_ms, end_ms):
             self._add(meter, subject, start_s, seconds)
 
-    def _add(self, meter: str, subject: Subject, start_s: int, quantity: int) -> None:
+    def _add(self, meter: str, subject: About, start_s: int, quantity: int) -> None:
         key = self._key(meter, subject, start_s)
         totals = self._totals.get(start_s)
         if totals is None:
@@ -50,33 +57,33 @@ class Counters:
         totals[key] = totals.get(key, 0) + quantity
         self._changed.add(key)
 
-    def _key(self, meter: str, subject: Subject, start_s: int) -> tuple[str, str, Subject, int]:
+    def _key(self, meter: str, subject: About, start_s: int) -> tuple[str, str, About, int]:
         if start_s >= self._pruned_before_s:
             return self.boot, meter, subject, start_s
         # The total of this window has been forgotten. Counting on under the same identity would
         # restart below what was written, and the greatest would win: a loss.
         return f"{self.boot}.{self._prunes}", meter, subject, start_s
 
-    def drain(self) -> list[UsageRow]:
+    def drain(self) -> list[Row]:
         """Return the totals that changed since the last drain, as rows."""
         rows = [
-            UsageRow(self.node, boot, meter, subject, start_s, self._totals[start_s][key])
+            self._row(self.node, boot, meter, subject, start_s, self._totals[start_s][key])
             for key in self._changed
             for boot, meter, subject, start_s in (key,)
         ]
         self._changed.clear()
         return rows
 
-    def undrain(self, rows: list[UsageRow]) -> None:
+    def undrain(self, rows: Sequence[Row]) -> None:
         """Take back rows that `drain` returned and that could not be written down."""
         self._changed.update(
             key
             for row in rows
-            for key in ((row.boot, row.meter, row.subject, row.window_start_s),)
+            for key in (_key_of(row),)
             if key in self._totals.get(row.window_start_s, ())
         )
 
-    def retract(self, meter: str, subject: Subject, at_s: int, quantity: int = 1) -> None:
+    def retract(self, meter: str, subject: About, at_s: int, quantity: int = 1) -> None:
         """Take back what `add` has counted, because it did not happen after all.
 
         Only for what was never written down: a ledger keeps the greatest total it has seen.
@@ -112,3 +119,22 @@ class Counters:
         self._border_s = border_s
         self._pruned_before_s = max(self._pruned_before_s, border_s)
         self._prunes += 1
+
+
+class Counters(Totals[Subject, UsageRow]):
+    """Totals about users in rooms."""
+
+    def __init__(self, node: str, boot: str) -> None:
+        super().__init__(node, boot, UsageRow)
+
+
+class SessionCounters(Totals[Session, SessionRow]):
+    """Totals of sessions."""
+
+    def __init__(self, node: str, boot: str) -> None:
+        super().__init__(node, boot, SessionRow)
+
+
+def _key_of(row: UsageRow | SessionRow) -> tuple[str, str, Any, int]:
+    _, boot, meter, about, start_s, _ = row
+    return boot, meter, about, start_s

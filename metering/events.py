@@ -50,6 +50,27 @@ class UsageRow(NamedTuple):
     quantity: int
 
 
+class Session(NamedTuple):
+    """One participation in a room's media from joining to leaving, on whatever nodes it was."""
+
+    began_s: int
+    name: str
+
+
+class SessionRow(NamedTuple):
+    """A cumulative count like `UsageRow`, of one session: what a price that rounds sessions needs.
+
+    The seconds of a session stand in usage rows as well; these say which of them belong together.
+    """
+
+    node: str
+    boot: str
+    meter: str
+    session: Session
+    window_start_s: int
+    quantity: int
+
+
 class Checkpoint(NamedTuple):
     """How far a reader has come.
 

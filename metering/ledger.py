@@ -4,11 +4,13 @@ Most meters add up. A gauge (`meters.GAUGES`) does not: its rows say how much th
 at `window_start_s`, and what counts is the greatest sum over nodes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from metering.events import Checkpoint, Place, Subject, UsageRow, place_of
+from metering.events import Checkpoint, Place, Session, SessionRow, Subject, UsageRow, place_of
 from metering.meters import GAUGES
+from metering.rating.rounding import Piece
 
 # The largest integer both SQLite and PostgreSQL keep; 8 exabytes of traffic in one window.
 LARGEST_QUANTITY = 2**63 - 1
@@ -26,7 +28,12 @@ class Ledger(Protocol):
     Raises LedgerUnavailable when the storage cannot be reached; try again later.
     """
 
-    async def upsert(self, rows: Sequence[UsageRow], checkpoint: Checkpoint | None = None) -> None:
+    async def upsert(
+        self,
+        rows: Sequence[UsageRow],
+        checkpoint: Checkpoint | None = None,
+        sessions: Sequence[SessionRow] = (),
+    ) -> None:
         """Keep the greatest quantity of each row's identity, and the reader's checkpoint.
 
         Raises ValueError, and keeps nothing, for a row that no storage can hold: a quantity below
@@ -53,6 +60,16 @@ class Ledger(Protocol):
     async def by_place(self, start_s: int, end_s: int) -> Mapping[tuple[str, Place], int]:
         """Add up each (meter, place) over the same windows."""
 
+    async def sessions(
+        self, start_s: int, end_s: int, meters: Collection[str]
+    ) -> Mapping[str, Sequence[Piece]]:
+        """Return what each session with windows in [start_s, end_s) came to before and through it.
+
+        Those that came to the same are one piece; pieces are in order.
+
+        Raises PeriodError where the details of the time asked for are no longer kept.
+        """
+
     async def peak(self, meter: str, start_s: int, end_s: int) -> int:
         """Return the greatest sum over nodes of a gauge at one time in [start_s, end_s)."""
 
@@ -60,12 +77,20 @@ class Ledger(Protocol):
         """Count the users with any usage in the windows that start in [start_s, end_s)."""
 
 
-def refuse_unwritable(rows: Sequence[UsageRow], checkpoint: Checkpoint | None) -> None:
+def refuse_unwritable(
+    rows: Sequence[UsageRow],
+    checkpoint: Checkpoint | None,
+    sessions: Sequence[SessionRow] = (),
+) -> None:
     """Raise ValueError for the first row or checkpoint that no storage can hold."""
     for row in rows:
         if not 0 <= row.quantity <= LARGEST_QUANTITY:
             raise ValueError(f"quantity {row.quantity} of {row.meter} cannot be kept")
         _refuse_text(row.node, row.boot, row.meter, *row.subject)
+    for each in sessions:
+        if not 0 <= each.quantity <= LARGEST_QUANTITY:
+            raise ValueError(f"quantity {each.quantity} of {each.meter} cannot be kept")
+        _refuse_text(each.node, each.boot, each.meter, each.session.name)
     if checkpoint is not None:
         _refuse_text(checkpoint.reader, checkpoint.position)
 
@@ -84,14 +109,23 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._quantities: dict[tuple[str, str, str, Subject, int], int] = {}
+        self._sessions: dict[tuple[str, str, str, Session, int], int] = {}
         self._checkpoints: dict[str, Checkpoint] = {}
 
-    async def upsert(self, rows: Sequence[UsageRow], checkpoint: Checkpoint | None = None) -> None:
+    async def upsert(
+        self,
+        rows: Sequence[UsageRow],
+        checkpoint: Checkpoint | None = None,
+        sessions: Sequence[SessionRow] = (),
+    ) -> None:
         """Keep the greatest quantity of each row's identity, and the reader's checkpoint."""
-        refuse_unwritable(rows, checkpoint)
+        refuse_unwritable(rows, checkpoint, sessions)
         for node, boot, meter, subject, window_start_s, quantity in rows:
             key = (node, boot, meter, subject, window_start_s)
             self._quantities[key] = max(self._quantities.get(key, 0), quantity)
+        for node, boot, meter, session, window_start_s, quantity in sessions:
+            its = (node, boot, meter, session, window_start_s)
+            self._sessions[its] = max(self._sessions.get(its, 0), quantity)
         if checkpoint is not None:
             self._checkpoints[checkpoint.reader] = checkpoint
 
@@ -125,6 +159,20 @@ class MemoryLedger:
             for meter, subject, quantity in self._rows(start_s, end_s)
         )
 
+    async def sessions(
+        self, start_s: int, end_s: int, meters: Collection[str]
+    ) -> dict[str, list[Piece]]:
+        """Return what each session came to before and through the same windows."""
+        came: dict[tuple[str, Session], list[int]] = {}
+        for (_, _, meter, session, window_start_s), quantity in self._sessions.items():
+            if meter in meters and window_start_s < end_s:
+                before, grew = came.setdefault((meter, session), [0, 0])
+                early = window_start_s < start_s
+                came[meter, session] = [before + quantity * early, grew + quantity * (not early)]
+        return pieces_of(
+            (meter, before, before + grew) for (meter, _), (before, grew) in came.items() if grew
+        )
+
     async def peak(self, meter: str, start_s: int, end_s: int) -> int:
         """Return the greatest sum over nodes of a gauge at one time in [start_s, end_s)."""
         return max(
@@ -145,6 +193,14 @@ class MemoryLedger:
         for (_, _, meter, subject, window_start_s), quantity in self._quantities.items():
             if meter not in GAUGES and start_s <= window_start_s < end_s:
                 yield meter, subject, quantity
+
+
+def pieces_of(came: Iterable[tuple[str, int, int]]) -> dict[str, list[Piece]]:
+    """Gather (meter, before, through) of sessions into pieces, in order."""
+    pieces: dict[str, list[Piece]] = {}
+    for (meter, before, through), count in sorted(Counter(came).items()):
+        pieces.setdefault(meter, []).append(Piece(through, before, count))
+    return pieces
 
 
 Key = TypeVar("Key")

@@ -62,6 +62,18 @@ RECORDING_SECONDS = "recording.seconds"
 TURN_BYTES = "media.turn_bytes"
 STORED_BYTES = "storage.stored_bytes"
 
+# Counted by session as well, so that a price may round each session.
+SESSION_METERS = frozenset(
+    {
+        VOICE_SECONDS,
+        VIDEO_SECONDS_SD,
+        VIDEO_SECONDS_HD,
+        VIDEO_SECONDS_FHD,
+        VIDEO_SECONDS_2K,
+        VIDEO_SECONDS_2K_PLUS,
+    }
+)
+
 # Not added up: see `metering.ledger`.
 GAUGES = frozenset({PEAK_USERS, STORED_BYTES})
 

@@ -2,6 +2,8 @@
 
 1. A month that is over and fully counted is closed by a person. Its lines (quantities by day, meter
    and place), the price book that was in force and the statement made of both are kept together.
+   Where the book rounds sessions, what they came to is kept as well; and what the month had been
+   compared with by then.
 2. `digest` is a hash over all of it in one fixed form: equal digests are equal months, anywhere.
    `signature` is keyed, and says that it was this installation which closed it.
 3. **A closed month never changes.** Its report is made from its own lines and its own price book.
@@ -12,13 +14,14 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from metering.meters import METERS
 from metering.rating.adjustments import Adjustment, Kind, Titles, single
+from metering.rating.rounding import Piece
 
 
 class ClosedLine(NamedTuple):
@@ -69,6 +72,21 @@ class Correction:
         return asdict(self) | {"amount": f"{self.amount:f}", "class": "Correction"}
 
 
+class ClosedSessions(NamedTuple):
+    """What the sessions of a meter came to in a part of a closed month, see `Ledger.sessions`."""
+
+    start_s: int
+    end_s: int
+    meter: str
+    pieces: tuple[Piece, ...]
+
+    @classmethod
+    def read(cls, kept: Sequence[Any]) -> "ClosedSessions":
+        """Return what a JSON list says."""
+        start_s, end_s, meter, pieces = kept
+        return cls(start_s, end_s, meter, tuple(Piece(*piece) for piece in pieces))
+
+
 @dataclass(frozen=True, slots=True)
 class ClosedMonth:
     """A month that is closed, but for its lines. `note` says why it was closed incomplete."""
@@ -88,12 +106,24 @@ class ClosedMonth:
     statement: str
     digest: str = ""
     signature: str = ""
+    sessions: tuple[ClosedSessions, ...] = ()
+    reconciled: tuple[Mapping[str, Any], ...] = ()
 
     def header(self) -> dict[str, Any]:
-        """Return what the digest begins with: everything but digest and signature."""
+        """Return what the digest begins with: everything but digest and signature.
+
+        What is empty of `sessions` and `reconciled` is left out: months were closed before they
+        were kept.
+        """
         header = asdict(self)
         del header["digest"], header["signature"]
-        return header | {"figures": dict(self.figures), "corrections": list(self.corrections)}
+        header |= {"figures": dict(self.figures), "corrections": list(self.corrections)}
+        for name, kept in (("sessions", self.sessions), ("reconciled", self.reconciled)):
+            if kept:
+                header[name] = list(kept)
+            else:
+                del header[name]
+        return header
 
 
 def canonical(value: object) -> bytes:

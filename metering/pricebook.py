@@ -20,7 +20,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from metering.errors import PriceBookError, PriceMissing
-from metering.meters import METERS
+from metering.meters import METERS, SESSION_METERS
 from metering.money import CURRENCIES, EXACT, Currency
 from metering.rating.adjustments import Discount, Fee, Level, Titles, Truncation
 from metering.rating.rounding import Rounding, Scope, Way
@@ -30,6 +30,8 @@ from metering.units import Unit
 from metering.windows import Period, day_start
 
 DEFAULT = "pricebook.default.toml"
+# What is measured is what is paid: as if there were no `round`, but said.
+EXACT_WAY = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,15 +311,21 @@ class _Reader:
         if (
             not isinstance(table, dict)
             or set(table) != {"to", "way", "of"}
-            or table["way"] not in list(Way)
+            or table["way"] not in (*Way, EXACT_WAY)
             or table["of"] not in list(Scope)
         ):
             raise self._refusal(
                 line,
                 f'{meter}: round is to be like {{ to = "minute", way = "up", of = "session" }}: '
-                f"way {', '.join(Way)}; of {', '.join(Scope)}",
+                f"way {', '.join((*Way, EXACT_WAY))}; of {', '.join(Scope)}",
+            )
+        if table["of"] == Scope.SESSION and meter not in SESSION_METERS:
+            raise self._refusal(
+                line, f"{meter}: only voice and video have sessions; round it by day or month"
             )
         step = self._per(meter, table["to"], line).count
+        if table["way"] == EXACT_WAY:
+            return None
         return Rounding(step, Way(table["way"]), Scope(table["of"]))
 
     def _tiers(self, meter: str, tiers: Any, per: Per, line: int | None) -> tuple[Tier, ...]:

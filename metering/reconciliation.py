@@ -8,7 +8,7 @@
 Nothing is put right here. A difference is for a person to explain.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ CHECKS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "messages": ("메시지 수와 방 번호", "messages counted, offsets given"),
         "history": ("보관한 메시지와 방 번호", "messages kept, offsets given"),
         "seconds": ("참여 시간과 SFU의 출석", "seconds counted, attendance of the SFU"),
+        "sessions": ("참여 시간과 참여별 시간", "seconds counted, seconds by session"),
         "windows": ("일 합계와 구간", "sums by day, windows"),
         "hours": ("시 합계와 일 합계", "sums by hour, sums by day"),
         "month": ("월 합계와 일 합계", "sums by month, sums by day"),
@@ -45,13 +46,58 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What was compared for a day, and what differs; `skipped` says what could not be compared."""
+    """What was compared for a day, and what differs; `skipped` says what could not be compared.
+
+    Each machine compares for itself, `node` is its first hub: only there are the attendances of its
+    SFUs. What is in the ledger is compared by each of them.
+    """
 
     day: str
     checked_at_s: int
     compared: Mapping[str, int]
     differences: tuple[Difference, ...]
     skipped: Mapping[str, str]
+    node: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was found as plain values."""
+        return {
+            "day": self.day,
+            "node": self.node,
+            "checked_at_s": self.checked_at_s,
+            "compared": dict(self.compared),
+            "differences": [list(difference) for difference in self.differences],
+            "skipped": dict(self.skipped),
+        }
+
+
+def reconciliation_of(kept: Mapping[str, Any]) -> Reconciliation:
+    """Return what `Reconciliation.as_json` was written from."""
+    return Reconciliation(
+        kept["day"],
+        kept["checked_at_s"],
+        kept["compared"],
+        tuple(
+            Difference(check, tuple(key), counted, known)
+            for check, key, counted, known in kept["differences"]
+        ),
+        kept["skipped"],
+        kept["node"],
+    )
+
+
+def merged(found: Sequence[Reconciliation]) -> Mapping[str, int]:
+    """Return how much was compared of a day by all machines together.
+
+    Attendances are of each machine's own SFUs and add up; everything else is in the ledger, and is
+    the same to each of them but for what came in between.
+    """
+    compared: dict[str, int] = {}
+    for each in found:
+        for check, count in each.compared.items():
+            before = compared.get(check, 0)
+            compared[check] = before + count if check == "seconds" else max(before, count)
+    return compared
 
 
 def differing(

@@ -15,7 +15,7 @@ from the first unit of the month all the same: there is no second free allowance
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
@@ -29,14 +29,26 @@ from metering.money import EXACT
 from metering.pricebook import PriceBook, Version
 from metering.rating.adjustments import Adjustment
 from metering.rating.month import Part, rate_month
-from metering.rating.rounding import Scope
+from metering.rating.rounding import Piece, Scope
 from metering.report_csv import render_csv
 from metering.report_focus import render_focus
 from metering.statement import Line, LineId, Report
 from metering.statement_document import document_of
 from metering.windows import Period, days_of, month_period, open_zone
 
-__all__ = ["DETAILED", "RENDERERS", "Line", "LineId", "Report", "build_report", "render_json"]
+__all__ = [
+    "DETAILED",
+    "RENDERERS",
+    "Line",
+    "LineId",
+    "Report",
+    "build_report",
+    "render_json",
+    "session_parts",
+]
+
+# A ledger changes each second and is read in milliseconds.
+READS = 10
 
 
 async def build_report(
@@ -110,24 +122,62 @@ async def _by_place(
     return dict(sorted(places.items()))
 
 
+def session_parts(
+    book: PriceBook, period: Period, zone: ZoneInfo
+) -> Iterator[tuple[Period, frozenset[str]]]:
+    """Yield the parts of a period in which a book rounds sessions, and the meters it rounds."""
+    for part, version in book.in_force(period, zone):
+        if meters := _rounded(version, Scope.SESSION):
+            yield part, meters
+
+
+def _rounded(version: Version, scope: Scope) -> frozenset[str]:
+    return frozenset(
+        meter
+        for meter, price in version.prices.items()
+        if price.rounding is not None and price.rounding.scope is scope
+    )
+
+
 async def _measure(
     ledger: Ledger, part: Period, version: Version, zone: ZoneInfo, *, opens: bool
 ) -> Part:
     days = days_of(part, zone)
-    rounded: dict[Scope, set[str]] = {scope: set() for scope in Scope}
-    for meter, price in version.prices.items():
-        if price.rounding is not None:
-            rounded[price.rounding.scope].add(meter)
-    pieces: dict[str, list[int]] = {}
-    if rounded[Scope.DAY]:
-        for day in days:
-            for meter, quantity in (await ledger.totals(*day)).items():
-                if meter in rounded[Scope.DAY]:
-                    pieces.setdefault(meter, []).append(quantity)
-    if rounded[Scope.SESSION]:
-        meters = ", ".join(sorted(rounded[Scope.SESSION]))
-        raise PriceMissing(f"{meters}: rounded by session, and this ledger keeps no sessions")
+    pieces: dict[str, Sequence[Piece]] = {}
+    if by_day := _rounded(version, Scope.DAY):
+        of_days = [await ledger.totals(*day) for day in days]
+        for meter in by_day:
+            pieces[meter] = [Piece(totals[meter]) for totals in of_days if meter in totals]
+    if by_session := _rounded(version, Scope.SESSION):
+        totals, of_sessions = await _by_session(ledger, part, by_session)
+        return Part(version, totals, pieces | of_sessions, len(days), opens)
     return Part(version, await ledger.totals(*part), pieces, len(days), opens)
+
+
+async def _by_session(
+    ledger: Ledger, part: Period, meters: Collection[str]
+) -> tuple[Mapping[str, int], dict[str, Sequence[Piece]]]:
+    """Read totals and sessions until they are of one moment: readers bring more in between.
+
+    Raises PriceMissing for seconds that belong to no session: they were counted before sessions
+    were, or came from elsewhere, and how many they were of is not guessed.
+    """
+    for _ in range(READS):
+        totals = await ledger.totals(*part)
+        pieces = dict(await ledger.sessions(*part, meters))
+        unknown = {
+            meter: seconds
+            for meter in sorted(meters)
+            if (seconds := totals.get(meter, 0) - _seconds(pieces.get(meter, ())))
+        }
+        if not unknown:
+            return totals, pieces
+    told = ", ".join(f"{meter} ({seconds:,})" for meter, seconds in unknown.items())
+    raise PriceMissing(f"rounded by session, and of no session that is known: {told} seconds")
+
+
+def _seconds(pieces: Sequence[Piece]) -> int:
+    return sum(times * (through - before) for through, before, times in pieces)
 
 
 def render_json(report: Report, _lang: str = "en") -> bytes:

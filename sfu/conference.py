@@ -28,7 +28,7 @@ from sfu.speakers import Speakers
 from sfu.subscribing import Subscribing
 from sfu.transport import PeerTransport, Transports
 from sfu.turn import IceServer, Turn
-from sfu.usage import Moment, Usage
+from sfu.usage import Moment, Session, Usage
 from sfu.viewing import Viewing
 
 # At most four `media.speakers` a second, and pixels observed as often.
@@ -90,8 +90,17 @@ class Conference:
 
     # Coming and going
 
-    def enter(self, room_name: str, user: str, name: str, role: Role, link: Link) -> Participant:
-        """Let somebody take part; metering starts.
+    def enter(
+        self,
+        room_name: str,
+        user: str,
+        name: str,
+        role: Role,
+        link: Link,
+        *,
+        session: Session | None = None,
+    ) -> Participant:
+        """Let somebody take part; metering starts, or goes on with `session`.
 
         Raises:
             Refused: `media_unavailable` while draining, `too_many_participants`.
@@ -102,7 +111,7 @@ class Conference:
             raise Refused("too_many_participants")
         room = self.rooms.setdefault(room_name, Room(room_name))
         identifier = f"p-{self.random(9).hex()}"
-        stay = self.usage.enter(room_name, user, identifier, self._moment())
+        stay = self.usage.enter(room_name, user, identifier, self._moment(), session)
         participant = Participant(
             identifier, user, name, role=role, room=room, link=link, stay=stay
         )

@@ -14,6 +14,8 @@ class ParticipantInterval(msgspec.Struct, frozen=True, tag=True):
     """A stretch of participation during which the same video was forwarded to the participant.
 
     `pixels` is the sum of width x height over the video streams forwarded to them; 0 is voice.
+    `session` names the participation that began at `began_ms`; it goes on where a participant moves
+    to another SFU, or comes back from one that died. It is the participant where it is empty.
     """
 
     room: str
@@ -22,6 +24,8 @@ class ParticipantInterval(msgspec.Struct, frozen=True, tag=True):
     pixels: int
     start_ms: int
     end_ms: int
+    session: str = ""
+    began_ms: int = 0
 
 
 class MediaBytes(msgspec.Struct, frozen=True, tag=True):

@@ -91,6 +91,10 @@ class RelayFrame(Operation, tag="frame"):
     """Whether somebody who is not in the room's media may come in; who resumes is in."""
     silenced: list[Kind] = []
     """What of theirs moderation does not let be heard or seen."""
+    stay: str = ""
+    """Names the participation this one goes on with, which began at `began_ms`; empty: it does not.
+    """
+    began_ms: int = 0
 
 
 class SessionClosed(Operation, tag="session_closed"):

@@ -44,6 +44,7 @@ from sfu.participant import Participant
 from sfu.publishing import OFFERED_SETUPS, Publishing, sent_media
 from sfu.room import PublishedTrack
 from sfu.sdp import Description
+from sfu.usage import Session
 from sfu.viewing import Viewing, received_media
 
 
@@ -239,7 +240,10 @@ class Signaling:
         if not request.may_enter:
             raise Refused("over_budget")
         conference = self.conference
-        participant = conference.enter(request.room, request.user, request.name, "chat", link)
+        session = Session(request.stay, request.began_ms) if request.stay else None
+        participant = conference.enter(
+            request.room, request.user, request.name, "chat", link, session=session
+        )
         participant.resume = conference.random(18).hex()
         return participant
 

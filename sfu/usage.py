@@ -35,6 +35,13 @@ class Moment(NamedTuple):
     utc_ms: int
 
 
+class Session(NamedTuple):
+    """Which participation a stay is of: those that follow one another on several SFUs are one."""
+
+    name: str
+    began_ms: int
+
+
 class Stay:
     """One participant's metering: opened by `Usage.enter`."""
 
@@ -47,16 +54,25 @@ class Stay:
         "pixels",
         "room",
         "seen_s",
+        "session",
         "since_ms",
         "since_s",
         "told_s",
         "user",
     )
 
-    def __init__(self, room: str, user: str, participant: str, moment: Moment) -> None:
+    def __init__(
+        self,
+        room: str,
+        user: str,
+        participant: str,
+        moment: Moment,
+        session: Session | None = None,
+    ) -> None:
         self.room = room
         self.user = user
         self.participant = participant
+        self.session = session or Session(participant, moment.utc_ms)
         # When the present interval began, by both clocks.
         self.since_s, self.since_ms = moment
         # When the present stretch began: intervals follow it without a gap.
@@ -92,9 +108,16 @@ class Usage:
         pending_ms = min(map(_began_ms, self._pending), default=utc_ms)
         return min(since_ms, pending_ms, utc_ms)
 
-    def enter(self, room: str, user: str, participant: str, moment: Moment) -> Stay:
-        """Start metering a participant, voice only at first."""
-        stay = self._stays[participant] = Stay(room, user, participant, moment)
+    def enter(
+        self,
+        room: str,
+        user: str,
+        participant: str,
+        moment: Moment,
+        session: Session | None = None,
+    ) -> Stay:
+        """Start metering a participant, voice only at first; `session` if it began elsewhere."""
+        stay = self._stays[participant] = Stay(room, user, participant, moment, session)
         return stay
 
     def observe(self, stay: Stay, pixels: int, moment: Moment) -> None:
@@ -191,7 +214,13 @@ class Usage:
         if not stay.handed_over:
             self._pending.append(
                 ParticipantInterval(
-                    stay.room, stay.user, stay.participant, stay.pixels, stay.since_ms, end_ms
+                    stay.room,
+                    stay.user,
+                    stay.participant,
+                    stay.pixels,
+                    stay.since_ms,
+                    end_ms,
+                    *stay.session,
                 )
             )
         # Not `now`: what rounding leaves over belongs to the next interval.

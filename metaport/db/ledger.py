@@ -11,7 +11,7 @@
    no longer be told from what was counted: it is set aside in `usage_late` and in no sum.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,7 +24,7 @@ from metaport.db.engine import DRIVER_ERRORS, connect, first_line, prepare
 from metaport.db.errors import DatabaseError
 from metaport.db.ledger_postgres import PostgresWriting
 from metaport.db.ledger_sqlite import SqliteWriting
-from metaport.db.ledger_writing import batch, times_of
+from metaport.db.ledger_writing import batch, session_batch, times_of
 from metaport.db.tables.usage import (
     active_user,
     ledger_setting,
@@ -33,11 +33,13 @@ from metaport.db.tables.usage import (
     usage_gauge,
     usage_hour,
     usage_month,
+    usage_session,
     usage_window,
 )
 from metering.errors import LedgerUnavailable, PeriodError
-from metering.events import Checkpoint, Place, Subject, UsageRow, place_of
+from metering.events import Checkpoint, Place, SessionRow, Subject, UsageRow, place_of
 from metering.ledger import refuse_unwritable
+from metering.rating.rounding import Piece
 from metering.rollups import Level, parts
 from metering.windows import Period, month_of, month_period, open_zone, window_start
 
@@ -83,16 +85,23 @@ class SqlLedger:
                 await self._sum_again(connection)
         self._prepared = True
 
-    async def upsert(self, rows: Sequence[UsageRow], checkpoint: Checkpoint | None = None) -> None:
+    async def upsert(
+        self,
+        rows: Sequence[UsageRow],
+        checkpoint: Checkpoint | None = None,
+        sessions: Sequence[SessionRow] = (),
+    ) -> None:
         """Keep the greatest quantity of each row's identity, and the reader's checkpoint."""
-        refuse_unwritable(rows, checkpoint)
+        refuse_unwritable(rows, checkpoint, sessions)
         async with self.writer() as connection:
-            if rows:
+            if rows or sessions:
                 settings = await self.settings(connection)
                 detail_from_s = int(settings.get(DETAIL_FROM_S, 0))
                 # The sums are of the zone they were made for, whatever this process was told.
                 zone = open_zone(settings[ZONE])
                 await self._writing.count(connection, batch(rows, zone, detail_from_s))
+                if its := session_batch(sessions, detail_from_s):
+                    await self._writing.keep_sessions(connection, its)
             if checkpoint is not None:
                 await self.keep(connection, reader_checkpoint, checkpoint._asdict())
 
@@ -145,6 +154,49 @@ class SqlLedger:
                     query.group_by(*keys)
                 )
             }
+
+    async def sessions(
+        self, start_s: int, end_s: int, meters: Collection[str]
+    ) -> dict[str, list[Piece]]:
+        """Return what each session came to before and through the same windows."""
+        async with self.transaction() as connection:
+            return await self.sessions_in(connection, start_s, end_s, meters)
+
+    async def sessions_in(
+        self, connection: AsyncConnection, start_s: int, end_s: int, meters: Collection[str]
+    ) -> dict[str, list[Piece]]:
+        """Do as `sessions` does, in a transaction that has begun."""
+        await self._refuse_forgotten(connection, start_s)
+        table, keys = usage_session.c, (usage_session.c.meter, usage_session.c.session)
+        grew = (
+            select(
+                *keys, func.sum(table.quantity).label("grew"), func.min(table.began_s).label("s")
+            )
+            .where(_within(usage_session, start_s, end_s), table.meter.in_(meters))
+            .group_by(*keys)
+            .cte("grew")
+        )
+        # Few began earlier, and each is found by its name.
+        before = (
+            select(*keys, func.sum(table.quantity).label("before"))
+            .join(grew, (table.session == grew.c.session) & (table.meter == grew.c.meter))
+            .where(grew.c.s < start_s, table.window_start_s < start_s)
+            .group_by(*keys)
+            .cte("before")
+        )
+        same = (before.c.session == grew.c.session) & (before.c.meter == grew.c.meter)
+        came = func.coalesce(before.c.before, 0)
+        query = (
+            select(grew.c.meter, came, came + grew.c.grew, func.count())
+            .select_from(grew.outerjoin(before, same))
+            .where(grew.c.grew > 0)
+            .group_by(grew.c.meter, came, came + grew.c.grew)
+        )
+        pieces: dict[str, list[Piece]] = {}
+        found = [(m, int(b), int(t), n) for m, b, t, n in await connection.execute(query)]
+        for meter, early, through, count in sorted(found):
+            pieces.setdefault(meter, []).append(Piece(through, early, count))
+        return pieces
 
     async def peak(self, meter: str, start_s: int, end_s: int) -> int:
         """Return the greatest sum over nodes of a gauge at one time in [start_s, end_s)."""

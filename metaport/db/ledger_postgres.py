@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from metaport.db.ledger_writing import Batch, Key, Times
+from metaport.db.ledger_writing import Batch, Key, SessionKey, Times
 from metering.events import Place
 
 # Held until the end of the transaction; writers of a ledger take turns.
@@ -99,6 +99,13 @@ _GAUGES = _GREATEST.format(
     columns="at_s, meter, node, boot",
     arrays="$1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[]",
 )
+_SESSIONS = _GREATEST.format(
+    table="usage_session",
+    columns=", ".join(SessionKey._fields),
+    arrays="$1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], "
+    "$7::bigint[]",
+)
+_PARTITIONED = ("usage_window", "usage_session")
 
 
 class PostgresWriting:
@@ -115,7 +122,7 @@ class PostgresWriting:
         """Keep the greatest quantities, and add to the sums what they add."""
         driver = await _driver(connection)
         if new.windows:
-            await self._make_partitions(driver, new.times)
+            await self._make_partitions(driver, "usage_window", [at.hour_s for at in new.times])
             keys = list(zip(*new.windows, strict=True))
             quantities = list(new.windows.values())
             await driver.execute(_COUNT, *keys, quantities, *_targets(new.times, new.places))
@@ -124,6 +131,12 @@ class PostgresWriting:
         if new.gauges:
             at_s, node, boot, meter, _, _ = zip(*new.gauges, strict=True)
             await driver.execute(_GAUGES, at_s, meter, node, boot, list(new.gauges.values()))
+
+    async def keep_sessions(self, connection: AsyncConnection, new: dict[SessionKey, int]) -> None:
+        """Keep the greatest quantities of sessions."""
+        driver = await _driver(connection)
+        await self._make_partitions(driver, "usage_session", [key.window_start_s for key in new])
+        await driver.execute(_SESSIONS, *zip(*new, strict=True), list(new.values()))
 
     async def sum_again(
         self, connection: AsyncConnection, times: list[Times], places: list[Place]
@@ -139,16 +152,17 @@ class PostgresWriting:
             if _month(name, 1) <= before_s:
                 await driver.execute(f"DROP TABLE {name}")
                 self._partitions.discard(name)
-        await driver.execute("DELETE FROM usage_window WHERE window_start_s < $1", before_s)
+        for table in _PARTITIONED:
+            await driver.execute(f"DELETE FROM {table} WHERE window_start_s < $1", before_s)
 
-    async def _make_partitions(self, driver: Any, times: list[Times]) -> None:
-        names = {f"usage_window_{datetime.fromtimestamp(at.hour_s, UTC):%Y%m}" for at in times}
+    async def _make_partitions(self, driver: Any, table: str, seconds: list[int]) -> None:
+        names = {f"{table}_{datetime.fromtimestamp(at_s, UTC):%Y%m}" for at_s in seconds}
         missing = names - self._partitions
         if missing:
             missing -= await _partitions(driver)
         for name in sorted(missing):
             await driver.execute(
-                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF usage_window "
+                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
                 f"FOR VALUES FROM ({_month(name, 0)}) TO ({_month(name, 1)})"
             )
         # Not remembered before it is committed: a transaction that fails takes it back.
@@ -163,9 +177,10 @@ def _month(partition: str, after: int) -> int:
 
 
 async def _partitions(driver: Any) -> set[str]:
+    tables = ", ".join(f"'{table}'::regclass" for table in _PARTITIONED)
     found = await driver.fetch(
         "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
-        "WHERE inhparent = 'usage_window'::regclass"
+        f"WHERE inhparent IN ({tables})"
     )
     return {record["relname"] for record in found}
 

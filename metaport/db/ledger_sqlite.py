@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from metaport.db.ledger_writing import Batch, Key, Times
+from metaport.db.ledger_writing import Batch, Key, SessionKey, Times
 from metering.events import Place
 
 _KEY = ", ".join(Key._fields)
@@ -61,6 +61,11 @@ _GAUGES = """
 INSERT INTO usage_gauge (at_s, node, boot, meter, quantity) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (at_s, meter, node, boot) DO UPDATE SET quantity = max(quantity, excluded.quantity)
 """
+_SESSION_KEY = ", ".join(SessionKey._fields)
+_SESSIONS = f"""
+INSERT INTO usage_session ({_SESSION_KEY}, quantity) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT ({_SESSION_KEY}) DO UPDATE SET quantity = max(quantity, excluded.quantity)
+"""
 
 
 class SqliteWriting:
@@ -74,6 +79,11 @@ class SqliteWriting:
         """Keep the greatest quantities, and add to the sums what they add."""
         await connection.run_sync(_count, new)
 
+    async def keep_sessions(self, connection: AsyncConnection, new: dict[SessionKey, int]) -> None:
+        """Keep the greatest quantities of sessions."""
+        rows = [(*key, quantity) for key, quantity in sorted(new.items())]
+        await connection.run_sync(_many, _SESSIONS, rows)
+
     async def sum_again(
         self, connection: AsyncConnection, times: list[Times], places: list[Place]
     ) -> None:
@@ -82,9 +92,10 @@ class SqliteWriting:
 
     async def drop_details(self, connection: AsyncConnection, before_s: int) -> None:
         """Delete windows that start before `before_s`."""
-        await connection.exec_driver_sql(
-            "DELETE FROM usage_window WHERE window_start_s < ?", (before_s,)
-        )
+        for table in ("usage_window", "usage_session"):
+            await connection.exec_driver_sql(
+                f"DELETE FROM {table} WHERE window_start_s < ?", (before_s,)
+            )
 
 
 def _count(connection: Connection, new: Batch) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from metering.events import Place, UsageRow, place_of
+from metering.events import Place, SessionRow, UsageRow, place_of
 from metering.meters import GAUGES
 from metering.rollups import HOUR_S, day_and_month
 
@@ -27,6 +27,17 @@ class Times(NamedTuple):
     hour_s: int
     day_s: int
     month_s: int
+
+
+class SessionKey(NamedTuple):
+    """The identity of a session's row as its table has it."""
+
+    window_start_s: int
+    began_s: int
+    session: str
+    meter: str
+    node: str
+    boot: str
 
 
 class Batch(NamedTuple):
@@ -52,6 +63,16 @@ def batch(rows: Sequence[UsageRow], zone: ZoneInfo, detail_from_s: int) -> Batch
     rooms = {key.room for key in windows}
     starts = {key.window_start_s for key in windows}
     return Batch(windows, gauges, late, [place_of(room) for room in rooms], times_of(starts, zone))
+
+
+def session_batch(rows: Sequence[SessionRow], detail_from_s: int) -> dict[SessionKey, int]:
+    """Return each identity once, with its greatest quantity; what came too late is in no sum."""
+    kept: dict[SessionKey, int] = {}
+    for node, boot, meter, (began_s, name), start_s, quantity in rows:
+        key = SessionKey(start_s, began_s, name, meter, node, boot)
+        if start_s >= detail_from_s and quantity >= kept.get(key, 0):
+            kept[key] = quantity
+    return kept
 
 
 def times_of(starts: set[int], zone: ZoneInfo) -> list[Times]:

@@ -1,7 +1,7 @@
 """Closed months on SQL: closed in one transaction, read as a ledger of their own."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
@@ -11,6 +11,7 @@ from sqlalchemy import Row, Select, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from metaport.db.ledger import SqlLedger
+from metaport.db.reconciling import compared_between
 from metaport.db.tables.periods import closed_line, closed_month, correction
 from metaport.db.tables.usage import reader_checkpoint, usage_day
 from metering.errors import MonthAltered, MonthClosed, MonthOpen
@@ -18,9 +19,17 @@ from metering.events import Place
 from metering.figures import figures_of
 from metering.ledger import MemoryLedger
 from metering.meters import ACTIVE_USERS
-from metering.periods import ClosedLine, ClosedMonth, Correction, digest_of, signature_of
-from metering.pricebook import read_price_book
-from metering.report import Report, build_report
+from metering.periods import (
+    ClosedLine,
+    ClosedMonth,
+    ClosedSessions,
+    Correction,
+    digest_of,
+    signature_of,
+)
+from metering.pricebook import PriceBook, read_price_book
+from metering.rating.rounding import Piece
+from metering.report import Report, build_report, session_parts
 from metering.windows import Period, day_of, day_start, month_of, month_period
 
 LINES_AT_A_TIME = 5_000
@@ -73,10 +82,14 @@ class Periods:
             booked = await _corrections(connection, correction.c.booked_in == month)
             rows = await connection.execute(_lines_of(period))
             lines = _sorted(rows)
-            ledger = ClosedLedger(lines, min(known_s or 0, period.end_s), figures)
+            book = read_price_book(price_book, source)
+            sessions = await self._sessions(connection, book, period)
+            first, after = (day_of(at_s, zone).isoformat() for at_s in period)
+            compared = await compared_between(connection, first, after)
+            ledger = ClosedLedger(lines, min(known_s or 0, period.end_s), figures, sessions)
             report = await build_report(
                 ledger,
-                read_price_book(price_book, source),
+                book,
                 month,
                 zone.key,
                 now,
@@ -96,11 +109,25 @@ class Periods:
                 figures=figures,
                 corrections=tuple(found.as_json() for found in booked),
                 statement=json.dumps(report.as_json(), ensure_ascii=False),
+                sessions=tuple(sessions),
+                reconciled=tuple(made.as_json() for made in compared),
             )
             digest = digest_of(closed, lines)
             closed = replace(closed, digest=digest, signature=signature_of(digest, self._key))
             await write_closed(connection, closed, lines)
         return closed
+
+    async def _sessions(
+        self, connection: AsyncConnection, book: PriceBook, period: Period
+    ) -> list[ClosedSessions]:
+        """Return what sessions came to in each part in which the book rounds them."""
+        return [
+            ClosedSessions(*part, meter, tuple(pieces))
+            for part, meters in session_parts(book, period, self._ledger.zone)
+            for meter, pieces in sorted(
+                (await self._ledger.sessions_in(connection, *part, meters)).items()
+            )
+        ]
 
     async def closed(self, month: str) -> ClosedMonth | None:
         """Return a closed month, None while it is open."""
@@ -174,11 +201,14 @@ class Periods:
         lines = await self.lines(month)
         async with self._ledger.writer() as connection:
             before = await _corrections(connection, correction.c.corrects == month)
-            known = [*lines, *map(_line_of, before)]
+            known = list(map(_line_of, before))
             added = ClosedLine(day_start_s, meter, "", "", room, quantity)
-            if sum(line.quantity for line in (*known, added) if line.meter == meter) < 0:
+            every = (*lines, *known, added)
+            if sum(line.quantity for line in every if line.meter == meter) < 0:
                 raise ValueError(f"{month} has no {-quantity:,} of {meter} to take back")
-            was, becomes = [await _rated(closed, some, ()) for some in (known, [*known, added])]
+            was, becomes = [
+                await _rated(closed, lines, (), corrected=some) for some in (known, [*known, added])
+            ]
             last = await connection.scalar(select(func.max(closed_month.c.month)))
             booked_in = max(month_of(int(now), zone), _after(str(last), zone))
             number = (await connection.scalar(select(func.max(correction.c.number))) or 0) + 1
@@ -196,7 +226,8 @@ async def write_closed(
     """Write a month and its lines as they are."""
     row = {name: getattr(closed, name) for name in closed_month.c.keys()}  # noqa: SIM118
     row["figures"] = json.dumps(dict(closed.figures))
-    row["corrections"] = json.dumps(list(closed.corrections), ensure_ascii=False)
+    for name in ("corrections", "sessions", "reconciled"):
+        row[name] = json.dumps(list(row[name]), ensure_ascii=False)
     await connection.execute(insert(closed_month), [row])
     for start in range(0, len(lines), LINES_AT_A_TIME):
         some = [
@@ -232,7 +263,9 @@ async def _closed(connection: AsyncConnection, month: str) -> ClosedMonth | None
 def _month_of(row: Row[Any]) -> ClosedMonth:
     values = row._asdict()
     values["figures"] = json.loads(values["figures"])
-    values["corrections"] = tuple(json.loads(values["corrections"]))
+    for name in ("corrections", "sessions", "reconciled"):
+        values[name] = tuple(json.loads(values[name]))
+    values["sessions"] = tuple(map(ClosedSessions.read, values["sessions"]))
     return ClosedMonth(**values)
 
 
@@ -269,9 +302,10 @@ async def _rated(
     booked: Any,
     *,
     details: bool = False,
+    corrected: Iterable[ClosedLine] = (),
 ) -> Report:
     return await build_report(
-        ClosedLedger(lines, closed.as_of_s, closed.figures),
+        ClosedLedger(lines, closed.as_of_s, closed.figures, closed.sessions, corrected),
         read_price_book(closed.price_book, closed.price_book_source),
         closed.month,
         closed.zone,
@@ -282,13 +316,25 @@ async def _rated(
 
 
 class ClosedLedger(MemoryLedger):
-    """The lines and figures of a closed month, as the ledger its report is made from."""
+    """The lines and figures of a closed month, as the ledger its report is made from.
 
-    def __init__(self, lines: list[ClosedLine], as_of_s: int, figures: Mapping[str, int]) -> None:
+    Each line of `corrected` is as a session of its own where sessions are rounded.
+    """
+
+    def __init__(
+        self,
+        lines: list[ClosedLine],
+        as_of_s: int,
+        figures: Mapping[str, int],
+        sessions: Iterable[ClosedSessions] = (),
+        corrected: Iterable[ClosedLine] = (),
+    ) -> None:
         super().__init__()
-        self._lines = lines
+        self._corrected = list(corrected)
+        self._lines = [*lines, *self._corrected]
         self._as_of_s = as_of_s
         self._figures = figures
+        self._kept = {(each.start_s, each.end_s, each.meter): each.pieces for each in sessions}
 
     async def as_of(self) -> int | None:
         """Return up to when the figures were known."""
@@ -310,6 +356,17 @@ class ClosedLedger(MemoryLedger):
                 key = line.meter, Place(line.app, line.space, line.room)
                 sums[key] = sums.get(key, 0) + line.quantity
         return sums
+
+    async def sessions(
+        self, start_s: int, end_s: int, meters: Collection[str]
+    ) -> dict[str, list[Piece]]:
+        """Return what sessions came to in a part of the month, as it was closed."""
+        pieces = {meter: list(self._kept.get((start_s, end_s, meter), ())) for meter in meters}
+        for line in self._corrected:
+            if line.meter in pieces and start_s <= line.day_start_s < end_s:
+                taken = max(0, -line.quantity)
+                pieces[line.meter].append(Piece(max(0, line.quantity), taken))
+        return pieces
 
     async def peak(self, meter: str, start_s: int, end_s: int) -> int:
         """Return the month's peak."""

@@ -5,15 +5,22 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from metaport.db.ledger import DETAIL_FROM_S, SqlLedger
 from metaport.db.tables.history import message
 from metaport.db.tables.periods import closed_line, closed_month, correction
 from metaport.db.tables.reconciliation import reconciliation
-from metaport.db.tables.usage import usage_day, usage_hour, usage_month, usage_window
+from metaport.db.tables.usage import (
+    usage_day,
+    usage_hour,
+    usage_month,
+    usage_session,
+    usage_window,
+)
 from metering.events import place_of
-from metering.meters import MESSAGES_SENT
-from metering.reconciliation import Difference, Key, Reconciliation
+from metering.meters import MESSAGES_SENT, SESSION_METERS
+from metering.reconciliation import Key, Reconciliation, reconciliation_of
 from metering.rollups import HOUR_S
 from metering.windows import Period, month_of, month_period
 
@@ -65,6 +72,17 @@ class Reconciliations:
             .group_by(table.room, table.user_id)
         )
         return await self._figures(query)
+
+    async def by_session(self, day: Period) -> tuple[Figures, Figures]:
+        """Return the seconds of people and those of sessions, by meter, node and boot."""
+        figures = []
+        for table in (usage_window, usage_session):
+            keys = (table.c.meter, table.c.node, table.c.boot)
+            query = select(*keys, func.sum(table.c.quantity)).group_by(*keys)
+            where = _within(table.c.window_start_s, day)
+            found = await self._figures(query.where(*where, table.c.meter.in_(SESSION_METERS)))
+            figures.append(found)
+        return figures[0], figures[1]
 
     async def windows(self, day: Period) -> Figures:
         """Return the sums of windows, by meter, app, space and room."""
@@ -128,37 +146,17 @@ class Reconciliations:
             return int((await self._ledger.settings(connection)).get(DETAIL_FROM_S, 0))
 
     async def keep(self, made: Reconciliation) -> None:
-        """Keep what was found, instead of what was found for the same day before."""
-        row = {
-            "day": made.day,
-            "checked_at_s": made.checked_at_s,
-            "compared": json.dumps(dict(made.compared)),
-            "differences": json.dumps(
-                [list(difference) for difference in made.differences], ensure_ascii=False
-            ),
-            "skipped": json.dumps(dict(made.skipped), ensure_ascii=False),
-        }
+        """Keep what was found, instead of what its node found for the same day before."""
+        row = made.as_json()
+        for column in ("compared", "differences", "skipped"):
+            row[column] = json.dumps(row[column], ensure_ascii=False)
         async with self._ledger.writer() as connection:
             await self._ledger.keep(connection, reconciliation, row)
 
     async def between(self, first_day: str, after_day: str) -> list[Reconciliation]:
-        """Return what was found for the days in [first_day, after_day), in order."""
-        day = reconciliation.c.day
-        query = select(reconciliation).where(day >= first_day, day < after_day).order_by(day)
+        """Return what each node found for the days in [first_day, after_day), in order."""
         async with self._ledger.transaction() as connection:
-            return [
-                Reconciliation(
-                    row.day,
-                    row.checked_at_s,
-                    json.loads(row.compared),
-                    tuple(
-                        Difference(check, tuple(key), counted, known)
-                        for check, key, counted, known in json.loads(row.differences)
-                    ),
-                    json.loads(row.skipped),
-                )
-                for row in await connection.execute(query)
-            ]
+            return await compared_between(connection, first_day, after_day)
 
     async def _sums(self, table: Table[Any], period: Period) -> Figures:
         keys = (table.c.meter, table.c.app, table.c.space, table.c.room)
@@ -168,6 +166,19 @@ class Reconciliations:
     async def _figures(self, query: Any) -> Figures:
         async with self._ledger.transaction() as connection:
             return {tuple(key): int(q) for *key, q in await connection.execute(query)}
+
+
+async def compared_between(
+    connection: AsyncConnection, first_day: str, after_day: str
+) -> list[Reconciliation]:
+    """Do as `Reconciliations.between` does, in a transaction that has begun."""
+    day = reconciliation.c.day
+    query = select(reconciliation).where(day >= first_day, day < after_day)
+    kept = [row._asdict() for row in await connection.execute(query)]
+    for row in kept:
+        row |= {name: json.loads(row[name]) for name in ("compared", "differences", "skipped")}
+    # Ordered here: databases order text by rules of their own.
+    return sorted(map(reconciliation_of, kept), key=lambda made: (made.day, made.node))
 
 
 def _within(column: ColumnElement[int], period: Period) -> Iterable[ColumnElement[bool]]:

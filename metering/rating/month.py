@@ -26,21 +26,21 @@ from metering.rating.adjustments import (
     truncated,
     vat_of,
 )
-from metering.rating.rounding import Scope
+from metering.rating.rounding import Piece, Scope
 from metering.statement import Line, LineId
 
 
 class Part(NamedTuple):
     """What was measured while one version was in force.
 
-    `pieces` has, for each meter whose price rounds sessions or days, their quantities. A session
-    belongs to the part in which it began. `days` is how many days of the zone the part has, and
-    `opens` says whether it begins the month.
+    `pieces` has, for each meter whose price rounds sessions or days, their quantities; of a session
+    that began before this part, what it came to until then as well. `days` is how many days of the
+    zone the part has, and `opens` says whether it begins the month.
     """
 
     version: Version
     quantities: Mapping[str, int]
-    pieces: Mapping[str, Sequence[int]] = {}
+    pieces: Mapping[str, Sequence[Piece]] = {}
     days: int = 0
     opens: bool = True
 
@@ -106,7 +106,7 @@ def _stretches(meter: str, parts: Sequence[Part]) -> list[Stretch]:
         elif price.rounding.scope is Scope.MONTH:
             rated = price.rounding.of(measured)
         else:
-            rated = price.rounding.total(q for part in run for q in part.pieces.get(meter, ()))
+            rated = price.rounding.total(x for part in run for x in part.pieces.get(meter, ()))
         stretches.append(Stretch(price, run[0].version, measured, rated))
     return stretches
 

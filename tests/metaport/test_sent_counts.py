@@ -47,10 +47,10 @@ class DyingLedger(MemoryLedger):
 
     away = False
 
-    async def upsert(self, rows, checkpoint=None):
+    async def upsert(self, rows, checkpoint=None, sessions=()):
         if self.away:
             raise LedgerUnavailable("away")
-        await super().upsert(rows, checkpoint)
+        await super().upsert(rows, checkpoint, sessions)
 
 
 @pytest.fixture

@@ -23,10 +23,10 @@ class FailingLedger(MemoryLedger):
 
     away = False
 
-    async def upsert(self, rows, checkpoint=None):
+    async def upsert(self, rows, checkpoint=None, sessions=()):
         if self.away:
             raise LedgerUnavailable("away")
-        await super().upsert(rows, checkpoint)
+        await super().upsert(rows, checkpoint, sessions)
 
 
 @pytest.fixture
@@ -111,10 +111,10 @@ class SlowLedger(FailingLedger):
         super().__init__()
         self.during = lambda: None
 
-    async def upsert(self, rows, checkpoint=None):
+    async def upsert(self, rows, checkpoint=None, sessions=()):
         self.during()
         await asyncio.sleep(0)
-        await super().upsert(rows, checkpoint)
+        await super().upsert(rows, checkpoint, sessions)
 
 
 async def test_only_what_is_in_the_ledger_is_dropped_from_the_logs(tmp_path, sfu):

@@ -22,6 +22,8 @@ ASIDE = Aside(
     (
         Reconciliation("2026-11-01", AT_S, {"messages": 1_000, "hours": 24}, (), {}),
         Reconciliation("2026-11-03", AT_S, {"messages": 9}, (FOUND,), {"seconds": "no book"}),
+        Reconciliation("2026-11-03", AT_S, {"messages": 9, "seconds": 2}, (FOUND,), {}, "b/hub"),
+        Reconciliation("2026-11-03", AT_S, {"messages": 8, "seconds": 3}, (), {}, "c/hub"),
     ),
 )
 
@@ -54,9 +56,9 @@ def test_a_day_that_was_not_compared_is_shown_as_such(aside: Report) -> None:
     assert cells(aside, "en", 2) == [
         ["2026-11-01", "1,024", "0", "none"],
         ["2026-11-02", "not measured", "not measured", ""],
-        ["2026-11-03", "9", "1", CHECKS["seconds"][1]],
+        ["2026-11-03", "14", "1", CHECKS["seconds"][1]],
     ]
-    assert cells(aside, "en", 3) == [[CHECKS["messages"][1], "lobby", "8", "9"]]
+    assert cells(aside, "en", 3) == [["2026-11-03", CHECKS["messages"][1], "lobby", "8", "9"]]
 
 
 def test_before_anybody_reported_no_day_could_be_compared(report: Report) -> None:

@@ -2,16 +2,16 @@
 
 from decimal import Decimal
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.money import CURRENCIES
 from metering.rating import Portion
 from metering.rating.adjustments import Level, Truncation, truncated, vat_of
-from metering.rating.rounding import Rounding, Scope, Way
+from metering.rating.rounding import Piece, Rounding, Scope, Way
 from metering.rating.tiers import Tier, Tiers, per_unit
 
 prices = st.decimals(0, 1000, places=6)
@@ -161,9 +161,27 @@ MINUTE_UP = Rounding(60, Way.UP, Scope.SESSION)
 
 
 def test_livekit_rounds_each_connection_up_to_a_minute() -> None:
-    assert MINUTE_UP.total([10]) == 60
-    assert MINUTE_UP.total([70]) == 120
-    assert MINUTE_UP.total([10, 70]) == 180
+    assert MINUTE_UP.total([Piece(10)]) == 60
+    assert MINUTE_UP.total([Piece(70)]) == 120
+    assert MINUTE_UP.total([Piece(10), Piece(70)]) == 180
+    assert MINUTE_UP.total([Piece(10, times=3)]) == 180
+
+
+@given(
+    st.sampled_from(Way),
+    st.integers(1, 90),
+    st.lists(st.integers(0, 200), min_size=1, max_size=6),
+)
+@settings(max_examples=2_000)
+def test_a_session_costs_the_same_however_borders_cut_it(
+    way: Way, step: int, grown: list[int]
+) -> None:
+    """Each side of a border pays what the rounded total grew by on it, and never less than none."""
+    rounding = Rounding(step, way, Scope.SESSION)
+    reached = list(accumulate(grown, initial=0))
+    paid = [rounding.total([Piece(b, a)]) for a, b in pairwise(reached)]
+    assert sum(paid) == rounding.of(reached[-1])
+    assert min(paid) >= 0
 
 
 def test_agora_rounds_the_month_up_once() -> None:
@@ -171,7 +189,7 @@ def test_agora_rounds_the_month_up_once() -> None:
 
 
 def test_chime_rounds_to_a_tenth_of_a_minute() -> None:
-    assert Rounding(6, Way.UP, Scope.SESSION).total([1, 6, 7]) == 6 + 6 + 12
+    assert Rounding(6, Way.UP, Scope.SESSION).total(map(Piece, [1, 6, 7])) == 6 + 6 + 12
 
 
 def test_lagos_package_of_100_with_100_free() -> None:

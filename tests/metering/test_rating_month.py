@@ -12,6 +12,7 @@ from metering.meters import MESSAGES_SENT, METERS, VIDEO_SECONDS_HD, VOICE_SECON
 from metering.pricebook import PriceBook, read_price_book
 from metering.rating.adjustments import Kind
 from metering.rating.month import Part, Rated, rate_month
+from metering.rating.rounding import Piece
 from metering.units import Unit
 
 WORDS = {Unit.MESSAGE: "message", Unit.SECOND: "second", Unit.BYTE: "byte"}
@@ -134,7 +135,7 @@ def test_a_rounded_line_shows_what_was_measured_and_what_is_paid() -> None:
     """LiveKit's own example: connections of 10 s and of 70 s are 1 and 2 minutes."""
     price = '{ price = 0.6, per = "minute", round = { to = "minute", way = "up", of = "session" } }'
     book = book_of(version("2026-01-01", {VOICE_SECONDS: price}))
-    part = Part(book.versions[0], {VOICE_SECONDS: 80}, {VOICE_SECONDS: [10, 70]})
+    part = Part(book.versions[0], {VOICE_SECONDS: 80}, {VOICE_SECONDS: [Piece(10), Piece(70)]})
     (line,) = (x for x in rate_month(book, [part]).lines if x.id.meter == VOICE_SECONDS)
     assert (line.quantity, line.rated, line.amount) == (80, 180, 2)
 
@@ -146,7 +147,7 @@ def test_what_was_measured_is_shared_among_the_tiers(measured: int, shares: list
         'round = { to = "300 seconds", way = "up", of = "day" } }'
     )
     book = book_of(version("2026-01-01", {VIDEO_SECONDS_HD: price}))
-    pieces = {VIDEO_SECONDS_HD: [max(1, measured)]}
+    pieces = {VIDEO_SECONDS_HD: [Piece(max(1, measured))]}
     rated = rate_month(book, [Part(book.versions[0], {VIDEO_SECONDS_HD: measured}, pieces)])
     lines = [line for line in rated.lines if line.id.meter == VIDEO_SECONDS_HD]
     assert [line.quantity for line in lines] == shares

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu.facts import MediaBytes, MemoryFacts, ParticipantInterval
-from sfu.usage import UNSEEN_S, Moment, Usage
+from sfu.usage import UNSEEN_S, Moment, Session, Usage
 from tests.sfu.world import Disk
 
 
@@ -15,8 +15,10 @@ def at(ms: int, *, set_by_ms: int = 0) -> Moment:
     return Moment(ms / 1000, ms + set_by_ms)
 
 
-def interval(pixels: int, start_ms: int, end_ms: int) -> ParticipantInterval:
-    return ParticipantInterval("room", "user", "p-1", pixels, start_ms, end_ms)
+def interval(
+    pixels: int, start_ms: int, end_ms: int, *, session: str = "p-1", began_ms: int = 0
+) -> ParticipantInterval:
+    return ParticipantInterval("room", "user", "p-1", pixels, start_ms, end_ms, session, began_ms)
 
 
 def media_bytes(at_ms: int, received: int, sent: int) -> MediaBytes:
@@ -30,7 +32,19 @@ def test_voice_runs_from_joining_to_leaving() -> None:
     usage.checkpoint(stay, 0, 0, at(4500))
     usage.checkpoint(stay, 0, 0, at(7000))
     assert usage.commit()
-    assert facts.kept == [interval(0, 500, 4500), interval(0, 4500, 7000)]
+    assert facts.kept == [
+        interval(0, 500, 4500, began_ms=500),
+        interval(0, 4500, 7000, began_ms=500),
+    ]
+
+
+def test_a_participation_that_began_elsewhere_goes_on_as_the_same_session() -> None:
+    facts = MemoryFacts()
+    usage = Usage(facts)
+    stay = usage.enter("room", "user", "p-1", at(500), Session("s-1", 7))
+    usage.leave(stay, 0, 0, at(4500))
+    assert usage.commit()
+    assert facts.kept == [interval(0, 500, 4500, session="s-1", began_ms=7)]
 
 
 def test_a_change_of_pixels_splits_the_interval() -> None:

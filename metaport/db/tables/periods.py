@@ -42,6 +42,20 @@ closed_month = Table(
     Column(
         "corrections", Text, nullable=False, comment="이 달에 든 정정, JSON / booked in it, JSON"
     ),
+    Column(
+        "sessions",
+        Text,
+        nullable=False,
+        server_default="[]",
+        comment="참여별로 올림한 시간, JSON / what sessions came to where they are rounded, JSON",
+    ),
+    Column(
+        "reconciled",
+        Text,
+        nullable=False,
+        server_default="[]",
+        comment="마감 때의 대조 결과, JSON / what had been compared when it was closed, JSON",
+    ),
     Column("statement", Text, nullable=False, comment="명세서, JSON / its statement, JSON"),
     Column("digest", Text, nullable=False, comment="전체의 SHA-256 / hash over all of it"),
     Column("signature", Text, nullable=False, comment="해시의 서명, HMAC / signature of the hash"),

@@ -9,6 +9,12 @@ reconciliation = Table(
     metadata,
     Column("day", Text, primary_key=True, comment="날, 예: 2026-11-28 / day, such as 2026-11-28"),
     Column(
+        "node",
+        Text,
+        primary_key=True,
+        comment="대조한 서버 / first hub of the machine that compared",
+    ),
+    Column(
         "checked_at_s", BigInteger, nullable=False, comment="견준 때, UTC 초 / when, Unix seconds"
     ),
     Column("compared", Text, nullable=False, comment="견준 수, JSON / how many, by check, JSON"),

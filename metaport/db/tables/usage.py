@@ -58,6 +58,37 @@ usage_late = _window(
 )
 
 
+usage_session = Table(
+    "usage_session",
+    metadata,
+    Column(
+        "window_start_s",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="900초 구간의 시작, UTC 초 / start of the 900 s window, Unix seconds",
+    ),
+    Column(
+        "began_s",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="참여가 시작된 때, UTC 초 / when the session began, Unix seconds",
+    ),
+    Column("session", Text, primary_key=True, comment="참여 / session: a stay in a room's media"),
+    Column("meter", Text, primary_key=True, comment="계량 항목 / meter"),
+    Column("node", Text, primary_key=True, comment="센 서버 / node that counted"),
+    Column("boot", Text, primary_key=True, comment="서버의 기동 회차 / boot of that node"),
+    Column("quantity", BigInteger, nullable=False, comment="누적 초 / cumulative seconds"),
+    CheckConstraint("quantity >= 0", name="quantity_not_negative"),
+    comment="참여별 사용량 / seconds by session, which usage_window has by user",
+    postgresql_partition_by="RANGE (window_start_s)",
+    sqlite_with_rowid=False,
+)
+# A session that goes on over a border is looked up on its other side.
+Index("usage_session_by_session", usage_session.c.session, usage_session.c.window_start_s)
+
+
 def _rollup(name: str, start: str, comment: str) -> Table[Any]:
     return Table(
         name,
