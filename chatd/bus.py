@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from chatd.errors import TOO_MANY_ROOMS, FactsRefused, Refused
-from chatd.facts import Fact, MessageAccepted, RoomOpened
+from chatd.facts import Fact, MessageAccepted, MonotonicTime, RoomOpened
 from chatd.history import Entry, History
 from chatd.wire import MSGPACK, Message, Since
 
@@ -285,13 +285,22 @@ class LocalBus:
                 self._sweepable[room] = None
         self._shrink(now)
 
-    def restore(self, facts: Iterable[Fact]) -> None:
-        """Go on from the facts of the log, oldest first; before anything is published."""
+    def restore(self, facts: Iterable[Fact], boot: str = "") -> None:
+        """Go on from the facts of the log, oldest first; before anything is published.
+
+        `boot` names this run of the machine, as it does in `MonotonicTime`.
+        """
         now, utc = self._clock.monotonic(), self._clock.time()
+        # Age of the last `MonotonicTime`; None where that is not to be known.
+        told_s: float | None = None
         for fact in facts:
             if type(fact) is MessageAccepted:
                 # From the future when the clock was set back since: as if said now.
-                self._restore_message(fact, now, max(0.0, utc - fact.at_ms / 1000))
+                by_wall_s = max(0.0, utc - fact.at_ms / 1000)
+                self._restore_message(fact, now, by_wall_s if told_s is None else told_s)
+            elif type(fact) is MonotonicTime:
+                known = bool(boot) and fact.boot == boot
+                told_s = max(0.0, now - fact.at_ms / 1000) if known else None
             elif type(fact) is RoomOpened:
                 self._restore_head(fact, now)
         self._shrink(now + self._retention.hot_s)

@@ -40,6 +40,19 @@ class RoomOpened(msgspec.Struct, frozen=True, gc=False, array_like=True, tag_fie
     offset: int = 0
 
 
+class MonotonicTime(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="clock"
+):
+    """What the monotonic clock of a run of the machine said when the next message was accepted.
+
+    Told with a message, at most once a second: how old a message is stays known when the wall
+    clock is set. `boot` names the run of the machine; the clocks of two of them cannot be compared.
+    """
+
+    boot: str
+    at_ms: int
+
+
 class MessagesDelivered(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="delivered"
 ):
@@ -81,7 +94,14 @@ class ConnectionTime(
     connections: int = 1
 
 
-Fact = MessageAccepted | RoomOpened | MessagesDelivered | MessagesRecovered | ConnectionTime
+Fact = (
+    MessageAccepted
+    | RoomOpened
+    | MonotonicTime
+    | MessagesDelivered
+    | MessagesRecovered
+    | ConnectionTime
+)
 
 
 class Facts(Protocol):

@@ -20,6 +20,7 @@ from chatd.redis_options import Durability, RedisOptions
 from chatd.signalled_online import SignalledOnline
 from chatd.signals import LocalSignals, Signals
 from metaport import chat_journal
+from metaport.boot import boot_id
 from metaport.config import Config, Redis
 from metaport.log import Log
 from metaport.node import NodeRefused
@@ -91,8 +92,11 @@ class LocalBackbone:
         self.bus = LocalBus()
         self.signals: Signals = LocalSignals()
         self._directory = log.directory
-        self.bus.restore(chat_journal.replay(log.directory))
-        log.on_rotate = lambda: [chat_journal.room_record(fact) for fact in self.bus.heads()]
+        self.bus.restore(chat_journal.replay(log.directory), boot_id())
+        log.on_rotate = lambda: [
+            chat_journal.time_record(time.monotonic()),
+            *(chat_journal.room_record(fact) for fact in self.bus.heads()),
+        ]
         logger.info("local log replayed in %d ms", (time.monotonic() - began) * 1000)
 
     def needed_from(self) -> int | None:

@@ -5,6 +5,7 @@ Kinds of record beside the usage of `metaport.usage_log`:
     m  chatd.facts.MessageAccepted      an ordered chat message, with its key
     b  list of MessageAccepted          those of one loop iteration, when there are several
     r  chatd.facts.RoomOpened           a room's epoch and the offset it has reached
+    t  chatd.facts.MonotonicTime        before a message, once a second: wall clocks are set
 """
 
 import time
@@ -21,8 +22,10 @@ from chatd.facts import (
     MessageAccepted,
     MessagesDelivered,
     MessagesRecovered,
+    MonotonicTime,
     RoomOpened,
 )
+from metaport.boot import boot_id
 from metaport.log import LogError, read
 from metaport.usage_log import Count, UsageLog
 from metering import meters
@@ -30,7 +33,10 @@ from metering.events import Subject
 from metering.message_tally import MessageCount
 from metering.windows import seconds_by_window
 
-MESSAGE, BATCH, ROOM = b"m", b"b", b"r"
+MESSAGE, BATCH, ROOM, TIME = b"m", b"b", b"r", b"t"
+
+# A key is 5 minutes old, give or take this.
+TIME_EVERY_S = 1.0
 
 # About 0.6 s of replay; a room's hot history is at most 2 MiB.
 REPLAY_BYTES = 64 << 20
@@ -39,6 +45,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(MessageAccepted).decode
 _decode_batch = msgspec.msgpack.Decoder(list[MessageAccepted]).decode
 _decode_room = msgspec.msgpack.Decoder(RoomOpened).decode
+_decode_time = msgspec.msgpack.Decoder(MonotonicTime).decode
 
 
 class ChatJournal:
@@ -49,8 +56,15 @@ class ChatJournal:
     """
 
     def __init__(
-        self, usage: UsageLog, *, orders: bool = True, clock: Callable[[], float] = time.time
+        self,
+        usage: UsageLog,
+        *,
+        orders: bool = True,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._monotonic = monotonic
+        self._told_s = float("-inf")
         self._usage = usage
         self._orders = orders
         self._clock = clock
@@ -80,10 +94,16 @@ class ChatJournal:
             else:
                 counts += chat_counts(fact)
         records += _records(accepted)
+        now = self._monotonic()
+        tells = self._orders and bool(records) and now - self._told_s >= TIME_EVERY_S
+        if tells:
+            records.insert(0, time_record(now))
         try:
             self._usage.write(records, counts, messages)
         except LogError as error:
             raise FactsRefused(str(error)) from error
+        if tells:
+            self._told_s = now
 
     def _count(self, fact: MessageAccepted | MessagesDelivered) -> MessageCount:
         at_ms = fact.at_ms if self._orders else int(self._clock() * 1000)
@@ -93,6 +113,11 @@ class ChatJournal:
         body, frames = fact.body, fact.delivered
         size = len(body) if type(body) is str and body.isascii() else body_bytes(body)
         return fact.room, fact.user, at_ms, int(self._orders), frames, size, size * frames
+
+
+def time_record(now: float) -> bytes:
+    """Encode what the monotonic clock says."""
+    return TIME + _encode(MonotonicTime(boot_id(), int(now * 1000)))
 
 
 def room_record(fact: RoomOpened) -> bytes:
@@ -130,7 +155,7 @@ def chat_counts(fact: Fact) -> Iterator[Count]:
                 yield Count(meters.CONNECTION_SECONDS, subject, start_s, held_s)
 
 
-def replay(directory: Path) -> Iterator[MessageAccepted | RoomOpened]:
+def replay(directory: Path) -> Iterator[MessageAccepted | MonotonicTime | RoomOpened]:
     """Yield the chat facts of a log in their order, for `LocalBus.restore`.
 
     Raises:
@@ -139,6 +164,8 @@ def replay(directory: Path) -> Iterator[MessageAccepted | RoomOpened]:
     for _, record in read(directory, replay_from(directory)):
         if record[:1] == ROOM:
             yield _decode_room(record[1:])
+        elif record[:1] == TIME:
+            yield _decode_time(record[1:])
         else:
             yield from messages_of(record)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chatd.bus import Draft, LocalBus, Retention
 from chatd.errors import TOO_MANY_ROOMS, FactsRefused, Refused
-from chatd.facts import MessageAccepted, RoomOpened
+from chatd.facts import MessageAccepted, MonotonicTime, RoomOpened
 from chatd.wire import JSON, Since
 
 
@@ -307,9 +307,9 @@ def test_what_spoke_within_5_minutes_is_recoverable_whatever_the_total(clock):
     assert bus.page(Since("e1", 0)).recovered
 
 
-def restored(bus, facts=None):
+def restored(bus, facts=None, boot=""):
     after = Bus(bus.clock)
-    after.local.restore(bus.listener.facts if facts is None else facts)
+    after.local.restore(bus.listener.facts if facts is None else facts, boot)
     return after
 
 
@@ -343,6 +343,22 @@ def test_a_restart_takes_a_log_from_the_future_as_of_now(bus, clock):
     assert after.say("b", key="k")[0].offset == 1
     clock.advance(300)
     assert after.say("b", key="k")[0].offset == 2
+
+
+def test_a_clock_that_was_set_across_a_restart_expires_no_key(bus, clock):
+    """Two hours forward while the hub was down: every key of its log was 2 hours old, and what
+    was sent again with one stood in the room twice."""
+    told = MonotonicTime("boot", int(clock.now * 1000))
+    bus.say("a", key="k")
+    clock.advance(200)
+    clock.utc += 7200
+    facts = [told, *bus.listener.facts]
+    after = restored(bus, facts, "boot")
+    assert after.say("b", key="k")[0].offset == 1
+    clock.advance(101)
+    assert after.say("c", key="k")[0].offset == 2
+    assert restored(bus, facts, "another boot").say("b", key="k")[0].offset == 2
+    assert restored(bus, facts, "").say("b", key="k")[0].offset == 2
 
 
 def test_a_log_that_begins_with_heads_goes_on_from_them(bus):

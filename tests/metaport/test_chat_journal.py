@@ -9,6 +9,7 @@ from chatd.facts import (
     MessageAccepted,
     MessagesDelivered,
     MessagesRecovered,
+    MonotonicTime,
     RoomOpened,
 )
 from metaport.chat_journal import ChatJournal, replay, replay_from
@@ -69,13 +70,34 @@ def usage(log):
 def test_messages_come_back_as_they_were_and_are_counted_in_the_same_write(log, usage):
     facts = [RoomOpened("lobby", "e1"), message(1), message(2, key=None, body="hi")]
     ChatJournal(usage).commit(facts)
-    assert list(replay(log.directory)) == facts
+    moment, *kept = replay(log.directory)
+    assert type(moment) is MonotonicTime
+    assert kept == facts
     assert totals(log.directory) == {
         ("chat.messages_sent", "lobby", "visitor"): 2,
         ("chat.messages_delivered", "lobby", "visitor"): 6,
         ("chat.text_bytes_in", "lobby", "visitor"): len(b"\x81\xa4text\xa6") + 6 + 2,
         ("chat.text_bytes_out", "lobby", "visitor"): 3 * (len(b"\x81\xa4text\xa6") + 6 + 2),
     }
+
+
+def test_the_monotonic_clock_is_told_once_a_second_with_what_is_said(log, usage):
+    now = [10.0]
+    chat = ChatJournal(usage, monotonic=lambda: now[0])
+    chat.commit([message(1)])
+    now[0] = 10.9
+    chat.commit([message(2)])
+    now[0] = 20.0
+    chat.commit([ConnectionTime("visitor", AT_MS, AT_MS + 5_000, 2)])
+    log.full = True
+    with pytest.raises(FactsRefused):
+        chat.commit([message(3)])
+    log.full = False
+    chat.commit([message(3)])
+    told = [
+        fact.at_ms if type(fact) is MonotonicTime else fact.offset for fact in replay(log.directory)
+    ]
+    assert told == [10_000, 1, 2, 20_000, 3]
 
 
 def test_a_refused_write_counts_no_message_and_the_next_one_counts_right(log, usage):
@@ -87,7 +109,7 @@ def test_a_refused_write_counts_no_message_and_the_next_one_counts_right(log, us
     log.full = False
     chat.commit([message(2)])
     assert totals(log.directory)["chat.messages_sent", "lobby", "visitor"] == 2
-    assert [fact.offset for fact in replay(log.directory)] == [1, 2]
+    assert [fact.offset for fact in list(replay(log.directory))[1:]] == [1, 2]
 
 
 def test_facts_that_were_refused_may_be_offered_again_and_count_once(log, usage):
@@ -199,8 +221,8 @@ def test_messages_of_one_commit_are_one_record_and_rooms_stand_before_theirs(log
         RoomOpened("hall", "e2"), message(1, room="hall", epoch="e2"),
     ]  # fmt: skip
     ChatJournal(usage).commit(facts)
-    assert [record[:1] for _, record in read(log.directory)] == [b"r", b"b", b"r", b"m", b"u"]
-    assert list(replay(log.directory)) == facts
+    assert [record[:1] for _, record in read(log.directory)] == [b"t", b"r", b"b", b"r", b"m", b"u"]
+    assert list(replay(log.directory))[1:] == facts
 
 
 def test_a_log_of_the_previous_version_is_replayed(log):
