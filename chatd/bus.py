@@ -285,7 +285,7 @@ class LocalBus:
                 self._sweepable[room] = None
         self._shrink(now)
 
-    def restore(self, facts: Iterable[Fact], boot: str = "") -> None:
+    def restore(self, facts: Iterable[Fact | MonotonicTime], boot: str = "") -> None:
         """Go on from the facts of the log, oldest first; before anything is published.
 
         `boot` names this run of the machine, as it does in `MonotonicTime`.

@@ -45,8 +45,9 @@ class MonotonicTime(
 ):
     """What the monotonic clock of a run of the machine said when the next message was accepted.
 
-    Told with a message, at most once a second: how old a message is stays known when the wall
-    clock is set. `boot` names the run of the machine; the clocks of two of them cannot be compared.
+    Told by who keeps facts, with a message, at most once a second: how old a message is stays
+    known when the wall clock is set. `boot` names the run of the machine; the clocks of two of
+    them cannot be compared.
     """
 
     boot: str
@@ -94,14 +95,7 @@ class ConnectionTime(
     connections: int = 1
 
 
-Fact = (
-    MessageAccepted
-    | RoomOpened
-    | MonotonicTime
-    | MessagesDelivered
-    | MessagesRecovered
-    | ConnectionTime
-)
+Fact = MessageAccepted | RoomOpened | MessagesDelivered | MessagesRecovered | ConnectionTime
 
 
 class Facts(Protocol):

@@ -55,6 +55,7 @@ from metaport.media import MediaRelay, Member, SfuAway
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
 from metaport.node import Node, hub_node, hub_nodes, node_name
 from metaport.redis_placements import placements_of
+from metaport.retired_logs import RetiredLogs
 from metaport.revocation import Revocations
 from metaport.revocation_file import RevocationFile
 from metaport.revocation_watch import RevocationWatch
@@ -191,6 +192,7 @@ class HubProcess:
         )
         self._ledger = ledger
         self._messages = messages = SqlMessages(ledger.engine)
+        self._retired = RetiredLogs(config, ledger, messages)
         self._writer = HistoryWriter(messages, log.directory, own.name, lambda: self._lag.loaded)
         self._archive = HistoryArchive(messages, self._writer)
         # Loaded once; one that is broken is tried again at the next question.
@@ -323,6 +325,7 @@ class HubProcess:
                 audit=self._audit_history(),
                 write=self._writer.run(),
                 forget=self._forget(),
+                retire=self._retire(),
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 measure=self._measure(),
                 tell=self._tell(),
@@ -433,6 +436,10 @@ class HubProcess:
         in_history = self._writer.stored or 0  # nothing is known to be there yet
         kept_from = in_history if needed is None else min(needed, in_history)
         self._shipper.trim({self._own.name: kept_from})
+
+    async def _retire(self) -> None:
+        if self._own.number == 0:
+            await self._retired.run()
 
     async def _forget(self) -> None:
         if self._config.history.days:
@@ -566,6 +573,8 @@ class HubProcess:
             degraded["webhooks"] = self._sender.failing
         if self._writer.failing is not None:
             degraded["history"] = self._writer.failing
+        if self._retired.failing is not None:
+            degraded["retired"] = self._retired.failing
         if self._audit is not None and self._audit.failing is not None:
             degraded["audit"] = self._audit.failing
         try:

@@ -117,6 +117,12 @@ class SqlLedger:
             at_s: int | None = await connection.scalar(select(func.min(reader_checkpoint.c.at_s)))
             return at_s
 
+    async def forget_reader(self, reader: str) -> None:
+        """Forget how far `reader` has come: nothing more will come from it."""
+        table = reader_checkpoint
+        async with self.transaction() as connection:
+            await connection.execute(delete(table).where(table.c.reader == reader))
+
     async def readers(self) -> dict[str, int]:
         """Return the second up to which each reader has come."""
         query = select(reader_checkpoint.c.reader, reader_checkpoint.c.at_s)

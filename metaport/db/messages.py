@@ -92,6 +92,12 @@ class SqlMessages(SqlStore):
             )
             return position
 
+    async def forget_reader(self, reader: str) -> None:
+        """Forget how far `reader` has come: it will not read on."""
+        table = history_checkpoint
+        async with self._transaction() as connection:
+            await connection.execute(delete(table).where(table.c.reader == reader))
+
     async def before(self, room: str, place: Since | None, limit: int) -> Stretch:
         """Return the messages that end right before `place`, or the newest."""
         async with self._transaction() as connection:
