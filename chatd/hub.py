@@ -121,6 +121,8 @@ class Hub:
         self.limits = limits or Limits()
         # Set when everyone is sent away: who goes first is then no news to who goes next.
         self.draining = False
+        self.room_changed: Callable[[str], None] = lambda room: None
+        """Called with a room about which something else is laid down; replace it to be told."""
         self.counters = Counters(self._queue_bytes)
         self.clock = clock
         self._bus = bus
@@ -528,6 +530,7 @@ class Hub:
             if settings is not None and settings.subscribed:
                 for user in settings.users:
                     self.subscribe(user, room)
+        self.room_changed(room)
 
     def _send(self, client: Client, send: Send) -> None:
         room = client.rooms.get(send.room)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -251,6 +251,7 @@ class HubProcess:
             caps=self._caps,
         )
         self._usage.settled_ms = self._hub.settled_ms
+        self._hub.room_changed = self._review_media
         self._watch = RevocationWatch(
             self._revocations,
             SqlRevocations(ledger.engine),
@@ -469,16 +470,33 @@ class HubProcess:
             lambda identity: void(identity.user_id, identity.token_id, identity.issued_at)
         )
         sessions = self._resources.made_by(void)
-        for participant in sessions:
+        self._end_sessions(sessions)
+        logger.info("tokens revoked: %d connections, %d sessions end", closed, len(sessions))
+
+    def _review_media(self, room: str) -> None:
+        """End the WHIP and WHEP sessions of a room that may not be in it any more."""
+        refused = []
+        for participant, resource in self._resources.in_room(room):
+            try:
+                self._hub.admit(identity_of(resource.claims), room, resource.right)
+            except chat.Refused as reason:
+                # Who is in stays in while nothing is known.
+                if reason.refusal is not chat.ROOMS_AWAY:
+                    refused.append(participant)
+        if refused:
+            self._end_sessions(refused)
+            logger.info("%r has other settings: %d media sessions end", room, len(refused))
+
+    def _end_sessions(self, participants: Sequence[str]) -> None:
+        for participant in participants:
             self._resources.end(participant)
             self._endings.add(asyncio.create_task(self._end_media(participant), name="end media"))
-        logger.info("tokens revoked: %d connections, %d sessions end", closed, len(sessions))
 
     async def _end_media(self, participant: str) -> None:
         try:
             await self._relay.request_http("delete", participant=participant)
         except (SfuAway, ControlError) as error:
-            logger.warning("a media session of a revoked token may go on: %s", error)
+            logger.warning("a media session that was to end may go on: %s", error)
         finally:
             self._endings.discard(asyncio.current_task())
 
@@ -497,8 +515,12 @@ class HubProcess:
     def _appear(self, member: Member) -> None:
         """Know a WHIP or WHEP session that began before this process did."""
         presence = self._hub.attach(member["room"], member["user"], member["name"])
-        # Its token is not known any more: what is revoked from now on ends it.
-        self._resources.add(member["participant"], member["user"], presence, time.time())
+        # Its token is not known any more: what is revoked from now on ends it, and a change of the
+        # room does where the user as such may not be in it.
+        unknown = Claims(
+            member["user"], member["name"], frozenset(), None, float("inf"), issued_at=time.time()
+        )
+        self._resources.add(member["participant"], unknown, member["room"], Rights.READ, presence)
 
     def _services(self) -> Services:
         config = self._config

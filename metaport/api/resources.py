@@ -4,6 +4,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
 
+from chatd.grants import Rights
 from metaport.api.problems import Problem
 from metaport.roles import Permission, may
 from metaport.tokens import Claims
@@ -18,12 +19,17 @@ class Presence(Protocol):
 
 @dataclass
 class Resource:
-    """One live WHIP or WHEP session: who owns it and where they are present."""
+    """One live WHIP or WHEP session: who owns it, where they are present, and by what right."""
 
-    user: str
+    claims: Claims
+    room: str
+    right: Rights
     presence: Presence
-    token_id: str | None
-    issued_at: float
+
+    @property
+    def user(self) -> str:
+        """Return the owner's id."""
+        return self.claims.user
 
 
 class MediaResources:
@@ -38,21 +44,25 @@ class MediaResources:
     def add(
         self,
         participant: str,
-        user: str,
+        claims: Claims,
+        room: str,
+        right: Rights,
         presence: Presence,
-        issued_at: float,
-        token_id: str | None = None,
     ) -> None:
         """Remember a session, and by which token it was made."""
-        self._live[participant] = Resource(user, presence, token_id, issued_at)
+        self._live[participant] = Resource(claims, room, right, presence)
 
     def made_by(self, void: Callable[[str, str | None, float], bool]) -> list[str]:
         """Return the sessions whose user, token id and issue make their token `void`."""
         return [
             participant
             for participant, resource in self._live.items()
-            if void(resource.user, resource.token_id, resource.issued_at)
+            if void(resource.user, resource.claims.token_id, resource.claims.issued_at)
         ]
+
+    def in_room(self, room: str) -> list[tuple[str, Resource]]:
+        """Return the sessions of a room."""
+        return [found for found in self._live.items() if found[1].room == room]
 
     def owned(self, participant: str, claims: Claims) -> Resource:
         """Return a session of this user (or any, for an operator).

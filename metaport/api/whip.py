@@ -126,9 +126,7 @@ async def _create(
         **fields,
     )
     presence = services.attach(room, claims.user, claims.name)
-    request.app[RESOURCES].add(
-        answer["participant"], claims.user, presence, claims.issued_at, claims.token_id
-    )
+    request.app[RESOURCES].add(answer["participant"], claims, room, right, presence)
     return _created(kind, answer)
 
 

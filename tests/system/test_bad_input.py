@@ -435,6 +435,49 @@ async def media_flows(server):
         assert run.arrivals.refused == 0
 
 
+async def _operate(server, method, path, body):
+    token = (await server.command("token", "--user", "op", "--role", "operator")).strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession(server.url, headers=headers) as http,
+        http.request(method, path, json=body) as answer,
+    ):
+        assert answer.status < 300, await answer.text()
+
+
+async def test_a_session_ends_when_its_room_takes_it_no_longer(server, bystanders):
+    """Chat members were put out of a room that became private; WHIP and WHEP went on in it."""
+    here, there = f"{server.url}/whip/studio", f"{server.url}/whip/hall"
+    account, invited = await guest(server.url, "visitor"), await guest(server.url, "host")
+
+    async def alive(publishing):
+        """Ask as its owner; a trickle without a fragment is refused, unless the session is gone."""
+        request = {"Authorization": f"Bearer {publishing.token}", "If-Match": '"*"'}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.patch(publishing.url, headers=request, data="") as answer,
+        ):
+            return answer.status != 404
+
+    await _operate(server, "POST", "/api/v1/rooms", {"room": "studio"})
+    lines = Line(AUDIO, "0", 7)
+    sessions = [
+        await asyncio.to_thread(Session.open, url, who.token, (lines,))
+        for url, who in ((here, account), (here, invited), (there, account))
+    ]
+    assert [await alive(each) for each in sessions] == [True, True, True]
+    private = {"kind": "private", "users": [invited.user]}
+    await _operate(server, "PATCH", "/api/v1/rooms/studio", private)
+
+    async def ended():
+        return [await alive(each) for each in sessions] == [False, True, True]
+
+    await until(ended, 10, "the session of who is not invited ends")
+    for each in sessions[1:]:
+        await asyncio.to_thread(each.close)
+    sessions[0].transport.close()
+
+
 def stun_request(username, password=b"x" * 22):
     message = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
     message.attributes["USERNAME"] = username
