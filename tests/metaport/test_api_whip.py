@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from chatd.door import Door
+from chatd.moderation import MemoryModeration
 from chatd.room_book import MemoryRoomBook
 from metaport.address_gate import AddressLimit
 from metaport.api import problems, whip
@@ -40,7 +41,8 @@ def sfu():
 
 
 def enter(claims, room, right, *, attends=False):
-    Door(MemoryRoomBook()).admit(identity_of(claims), room, right)
+    door = Door(MemoryRoomBook(), moderation=MemoryModeration(), utc_ms=lambda: 0)
+    door.admit(identity_of(claims), room, right)
     return room
 
 
