@@ -26,7 +26,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from metaport.db.engine import connect, sqlite_url
+from metaport.db.engine import connect
 from tests.bench.postgres import PostgresServer
 from tests.crash.people import Speaker, Writer
 from tests.crash.processes import Processes
@@ -65,9 +65,12 @@ class Weather:
         processes: Processes,
         speakers: list[Speaker],
         lot: random.Random,
-        database: PostgresServer | None,
+        database: PostgresServer,
         disk: Path | None,
+        *,
+        worse_every: int,
     ) -> None:
+        self._worse_every = worse_every
         self.away = self.full = 0
         self._processes = processes
         self._speakers = speakers
@@ -76,15 +79,16 @@ class Weather:
         self._filler = None if disk is None else disk / "filler"
 
     async def kill(self, kills: int) -> None:
-        """Kill so many processes; every 25th time something else is wrong besides."""
+        """Kill so many processes; every so often something else is wrong besides."""
         for number in range(1, kills + 1):
             role = self._lot.choice(("hub", "hub", "sfu"))
             await asyncio.sleep(self._lot.uniform(0.05, 1.2))
-            if number % 25 == 0:
+            worse = number % self._worse_every == 0
+            if worse:
                 await self._worse(number)
             while not self._kill(role):  # noqa: ASYNC110 - a process is no event
                 await asyncio.sleep(0.05)
-            if number % 25 == 0:
+            if worse:
                 await self._better()
             # Often the next one comes before this one serves again: starts are killed as well.
             if self._lot.random() < SERVES_AGAIN:
@@ -101,7 +105,7 @@ class Weather:
         return True
 
     async def _worse(self, number: int) -> None:
-        if number // 25 % 2 and self._database is not None:
+        if number // self._worse_every % 2:
             await asyncio.to_thread(self._database.stop)
             self.away += 1
         elif self._filler is not None:
@@ -111,7 +115,7 @@ class Weather:
 
     async def _better(self) -> None:
         await asyncio.sleep(self._lot.uniform(0.5, 2.0))
-        if self._database is not None and not self._database.running:
+        if not self._database.running:
             await asyncio.to_thread(self._database.start)
         if self._filler is not None:
             self._filler.unlink(missing_ok=True)
@@ -129,36 +133,38 @@ def _fill(path: Path) -> None:
 
 
 @asynccontextmanager
-async def _stage(use_postgres: bool) -> AsyncIterator[tuple[Processes, Any, Path | None, str]]:
+async def _stage() -> AsyncIterator[tuple[Processes, PostgresServer, Path | None, str]]:
     with tempfile.TemporaryDirectory(prefix="metaport-crash-", dir="/tmp") as name:
         folder = Path(name)
         with small_disk(folder) as disk:
             data = (disk or folder) / "data"
             data.mkdir()
-            environment = {"METAPORT_LOG_SEGMENT_BYTES": str(1 << 20)}
-            database = PostgresServer() if use_postgres else None
-            url = sqlite_url(data / "metaport.db") if database is None else database.url
-            if database is not None:
-                environment["METAPORT_DATABASE_URL"] = url
+            database = PostgresServer()
+            environment = {
+                "METAPORT_LOG_SEGMENT_BYTES": str(1 << 20),
+                "METAPORT_DATABASE_URL": database.url,
+            }
             processes = Processes(data, environment)
             try:
                 await processes.start()
-                yield processes, database, disk if use_postgres else None, url
+                yield processes, database, disk, database.url
             except BaseException:
                 print(processes.said())
                 raise
             finally:
                 await processes.stop()
-                if database is not None:
-                    database.remove()
+                database.remove()
 
 
 async def run(
-    kills: int, seed: int, *, writers: int = 6, speakers: int = 2, use_postgres: bool = True
+    kills: int, seed: int, *, writers: int = 6, speakers: int = 2, worse_every: int = 25
 ) -> None:
-    """Kill, let everybody finish, and hold what is kept against what they know."""
+    """Kill, let everybody finish, and hold what is kept against what they know.
+
+    Every `worse_every` kills the database is away besides, or the disk is full.
+    """
     lot = random.Random(seed)
-    async with _stage(use_postgres) as (processes, database, disk, url):
+    async with _stage() as (processes, database, disk, url):
         began = time.time()
         people = [
             Writer(processes.url, await guest(processes.url, f"writer {n}"), ROOMS[n % 2])
@@ -166,7 +172,7 @@ async def run(
         ]
         talking = [Speaker(processes.url, "call") for _ in range(speakers)]
         talk_tasks = [asyncio.create_task(speaker.run()) for speaker in talking]
-        weather = Weather(processes, talking, lot, database, disk)
+        weather = Weather(processes, talking, lot, database, disk, worse_every=worse_every)
         await weather.kill(kills)
         await processes.serving(DEADLINE_S)
         for person in people:

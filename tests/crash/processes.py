@@ -34,7 +34,7 @@ class Processes:
             "METAPORT_PROFILE": "bench",
             **environment,
         }
-        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._running: dict[str, int] = {}  # number of the process, while it runs
         self._stopping = False
         self._keep_tasks: list[asyncio.Task[None]] = []  # end when stopping
 
@@ -55,10 +55,10 @@ class Processes:
 
     def kill(self, role: str) -> bool:
         """Kill a process by SIGKILL; False where there is none just now."""
-        process = self._running.get(role)
-        if process is None or process.returncode is not None:
+        pid = self._running.pop(role, None)
+        if pid is None:
             return False
-        process.send_signal(signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         self.killed_at[role] = time.time()
         self.kills[role] += 1
         return True
@@ -66,12 +66,10 @@ class Processes:
     async def stop(self) -> None:
         """Let both drain."""
         self._stopping = True
-        for role in ROLES:
-            process = self._running.get(role)
-            if process is not None and process.returncode is None:
-                process.terminate()
-                await process.wait()
-        await asyncio.gather(*self._keep_tasks)
+        for role, task in zip(ROLES, self._keep_tasks, strict=True):
+            if (pid := self._running.get(role)) is not None:
+                os.kill(pid, signal.SIGTERM)
+            await task
 
     async def command(self, *arguments: str) -> tuple[int, str]:
         """Run a command of the operator; return its exit code and output."""
@@ -89,15 +87,21 @@ class Processes:
 
     async def _keep(self, role: str) -> None:
         with self._output.open("ab") as output:
-            while not self._stopping:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "metaport", role, env=self._environment,
-                    stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL,
-                )  # fmt: skip
-                self._running[role] = process
-                self.starts[role] += 1
-                await process.wait()
-                await asyncio.sleep(0.05)
+            nursery = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.crash.nursery", role, env=self._environment,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=output,
+            )  # fmt: skip
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        while not self._stopping:
+            nursery.stdin.write(b"start\n")
+            self._running[role] = int(await nursery.stdout.readline())
+            self.starts[role] += 1
+            await nursery.stdout.readline()
+            self._running.pop(role, None)
+            await asyncio.sleep(0.05)
+        nursery.stdin.close()
+        await nursery.wait()
 
     def _ready(self) -> bool:
         try:
