@@ -133,6 +133,11 @@ class TokenBucket:
         self._tokens = burst
         self._filled_at = now
 
+    @property
+    def left(self) -> float:
+        """How many tokens there were after the last `take`."""
+        return self._tokens
+
     def give_back(self) -> None:
         """Undo a `take`."""
         self._tokens = min(self._burst, self._tokens + 1.0)

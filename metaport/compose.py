@@ -31,8 +31,10 @@ from metaport import admin, chat_journal, tls
 from metaport.address_gate import BAD_TOKEN_BURST, BAD_TOKEN_PER_S, AddressGate, AddressLimit
 from metaport.api.access import client_address
 from metaport.api.app import build_app
+from metaport.api.cursors import Cursors
 from metaport.api.forwarded import Proxies
 from metaport.api.resources import MediaResources
+from metaport.api.rest_limit import RestLimit
 from metaport.api.services import Readiness, Services
 from metaport.backbone import RedisBackbone, backbone_of
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
@@ -61,7 +63,7 @@ from metaport.revocation_file import RevocationFile
 from metaport.revocation_watch import RevocationWatch
 from metaport.room_file import RoomFile
 from metaport.room_watch import RoomWatch
-from metaport.secret_files import webhook_key
+from metaport.secret_files import api_key, webhook_key
 from metaport.sent_counts import SentShipper
 from metaport.sfu_directory import SfuDirectory
 from metaport.sfu_process import sfu_processes
@@ -276,6 +278,8 @@ class HubProcess:
         streams = self._chat.streams
         self._stream_relay = StreamRelay(streams.name, self._backbone.signals, streams.take)
         streams.elsewhere = self._stream_relay
+        self._rest_limit = RestLimit()
+        self._cursors = Cursors(api_key(config.secrets_dir))
         # A class of 30 pupils behind one office address enters within a few seconds.
         self._guests = AddressLimit(20, 300)
         # WHIP and WHEP: a wall of screens behind one address, but not thousands of sessions.
@@ -553,6 +557,8 @@ class HubProcess:
             wait_for_login=self._logins.wait_s,
             wait_for_bad_token=self._unless_bench(self._strikes.wait_s),
             wait_for_page=self._unless_bench(self._pages.wait_s),
+            rest_limit=None if config.bench else self._rest_limit,
+            cursors=self._cursors,
             readiness=self._readiness,
             status=self._status,
             metrics=self._siblings.metrics,

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal, TextIO
 
+from metaport.request_id import CURRENT
+
 # Korea keeps no summer time, so a fixed offset needs no zone data.
 SEOUL = timezone(timedelta(hours=9), "KST")
 
@@ -56,6 +58,14 @@ def _stack(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
     return redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
+
+
+def name_request(record: logging.LogRecord) -> bool:
+    """Put the request beside what is logged for it; a filter that lets everything through."""
+    request_id = CURRENT.get()
+    if request_id is not None and not hasattr(record, "request_id"):
+        record.request_id = request_id
+    return True
 
 
 class HumanFormatter(logging.Formatter):
@@ -117,6 +127,7 @@ def setup(
     terminal = stream.isatty()
     human = style == "human" or (style == "auto" and terminal)
     handler = logging.StreamHandler(stream)
+    handler.addFilter(name_request)
     handler.setFormatter(
         HumanFormatter(process, colour=terminal) if human else JsonFormatter(process)
     )

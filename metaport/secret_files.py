@@ -9,6 +9,7 @@ from pathlib import Path
 
 TOKEN_KEY = "token.key"
 WEBHOOK_KEY = "webhook.key"
+API_KEY = "api.key"
 # A refresh token lives 30 days by default: with a rotation a month all hold to their end.
 FORMER_KEPT = 3
 SECRET_BYTES = 32  # RFC 7518 section 3.2: as many as the hash has
@@ -48,7 +49,18 @@ def webhook_key(secrets_dir: Path) -> str:
 
     Raises `OSError`, `ValueError`.
     """
-    path = secrets_dir / WEBHOOK_KEY
+    return _kept_key(secrets_dir / WEBHOOK_KEY)
+
+
+def api_key(secrets_dir: Path) -> str:
+    """Return the key that cursors and kept answers of the API are sealed with, made at first use.
+
+    Raises `OSError`, `ValueError`.
+    """
+    return _kept_key(secrets_dir / API_KEY)
+
+
+def _kept_key(path: Path) -> str:
     if not path.exists():
         write_secret(path, _new_secret() + "\n")
     key = path.read_text("utf-8").strip()

@@ -19,7 +19,9 @@ from metaport.api import (
     webhooks,
     whip,
 )
+from metaport.api.fields import narrow
 from metaport.api.operations import check_laid, enforce, lay
+from metaport.api.rates import limit
 from metaport.api.services import SERVICES, Services
 
 # The largest REST body is an SDP offer with many m-lines (about 60 KiB seen with 30).
@@ -48,7 +50,7 @@ def build_app(services: Services) -> web.Application:
         config.http.origins, config.http.frame_ancestors, config.http.tls != "off"
     )
     app = web.Application(
-        middlewares=[secure, problems.render, enforce], client_max_size=BODY_BYTES
+        middlewares=[secure, problems.render, enforce, limit, narrow], client_max_size=BODY_BYTES
     )
     app[SERVICES] = services
     app[whip.RESOURCES] = services.resources

@@ -1,12 +1,13 @@
 """What every response carries: request id, security headers, CORS for allowed origins."""
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
-from metaport.api.problems import Handler
+from metaport import request_id
+from metaport.api import rates
+from metaport.api.problems import REQUEST_ID, Handler, request_id_of
 
 # No inline script or style anywhere, so no 'unsafe-inline'. `connect-src` names ws: and wss:
 # because older Safari does not count them under 'self'.
@@ -19,9 +20,15 @@ PERMISSIONS_POLICY = (
     "microphone=(self), camera=(self), display-capture=(self), geolocation=(), payment=(), usb=()"
 )
 # What a browser application of another origin (Unity WebGL) may send and read.
-ALLOWED_METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
-ALLOWED_HEADERS = "Authorization, Content-Type, If-Match, Accept-Language"
-EXPOSED_HEADERS = "Location, ETag, Link, Retry-After, X-Request-Id"
+ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+ALLOWED_HEADERS = (
+    "Authorization, Content-Type, If-Match, If-None-Match, Accept-Language, Idempotency-Key, "
+    "X-Request-Id"
+)
+EXPOSED_HEADERS = (
+    "Location, ETag, Link, Retry-After, X-Request-Id, RateLimit, RateLimit-Policy, "
+    "Idempotency-Replayed, Deprecation, Sunset"
+)
 
 
 def origin_allowed(origin: str, host: str, allowed: Sequence[str]) -> bool:
@@ -39,7 +46,8 @@ def secure(origins: Sequence[str], frame_ancestors: Sequence[str], tls: bool) ->
     policy = CONTENT_SECURITY_POLICY.format(ancestors=" ".join(frame_ancestors) or "'self'")
 
     def add(request: web.Request, headers: Any) -> None:
-        headers.setdefault("X-Request-Id", request["request_id"])
+        headers.setdefault("X-Request-Id", request_id_of(request))
+        headers.update(rates.headers_of(request))
         headers.setdefault("Content-Security-Policy", policy)
         headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -55,7 +63,9 @@ def secure(origins: Sequence[str], frame_ancestors: Sequence[str], tls: bool) ->
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request["request_id"] = secrets.token_hex(8)
+        request[REQUEST_ID] = named = request_id.accepted(request.headers.get("X-Request-Id"))
+        # A connection's requests follow each other in one task: the next one sets its own.
+        request_id.CURRENT.set(named)
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             response: web.StreamResponse = web.Response(status=204)
             response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS

@@ -1,9 +1,9 @@
 """Messages of a room over HTTP, page by page, newest first or on from a place."""
 
 import asyncio
-import base64
 import math
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -22,8 +22,10 @@ from metaport.tokens import Claims
 PAGE_MESSAGES = 200
 ARCHIVE_TIMEOUT_S = 5.0
 
-_Place = tuple[str, Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT_INT)]]
-_decode_place = msgspec.msgpack.Decoder(_Place).decode
+
+class _Place(NamedTuple):
+    epoch: str
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT_INT)]
 
 
 class MessagesQuery(msgspec.Struct):
@@ -57,7 +59,9 @@ async def messages(request: web.Request) -> web.Response:
     if query.before is not None and query.after is not None:
         raise Problem("bad-request", "before and after exclude each other")
     newer = query.after is not None
-    place = _place(query.after or query.before or "")
+    cursor = query.after or query.before
+    scope = f"messages {room}"
+    place = Since(*services.cursors.read(scope, cursor, _Place)) if cursor else None
     if wait_s := services.wait_for_page(claims.user):
         raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))
     found = await _read(services, room, place, query.limit, newer)
@@ -66,7 +70,7 @@ async def messages(request: web.Request) -> web.Response:
             services.recovered(room, claims.user, len(found.messages))
         except FactsRefused as refusal:
             raise Problem("history-away", str(refusal), retry_after_s=1) from None
-    return respond(_page(room, found, place, newer))
+    return respond(_page(lambda at: services.cursors.make(scope, at), room, found, place, newer))
 
 
 async def _read(
@@ -80,14 +84,16 @@ async def _read(
         raise Problem("history-away", retry_after_s=1) from None
 
 
-def _page(room: str, found: Stretch, place: Since | None, newer: bool) -> MessagePage:
+def _page(
+    cursor: Callable[[Since], str], room: str, found: Stretch, place: Since | None, newer: bool
+) -> MessagePage:
     if not found.messages:
-        return MessagePage(room, "", [], None, _cursor(place) if newer and place else None)
+        return MessagePage(room, "", [], None, cursor(place) if newer and place else None)
     first = Since(found.epoch, found.messages[0].offset)
     last = Since(found.epoch, found.messages[-1].offset)
     older = place is not None if newer else found.more
-    prev = _cursor(first) if older else None
-    return MessagePage(room, found.epoch, list(found.messages), prev, _cursor(last))
+    prev = cursor(first) if older else None
+    return MessagePage(room, found.epoch, list(found.messages), prev, cursor(last))
 
 
 def _room(services: Services, claims: Claims, raw: str) -> str:
@@ -95,21 +101,6 @@ def _room(services: Services, claims: Claims, raw: str) -> str:
         return services.enter(claims, raw, Rights.READ)
     except Refused as refused:
         raise of_room(refused, raw) from None
-
-
-def _cursor(place: Since) -> str:
-    packed = msgspec.msgpack.encode((place.epoch, place.offset))
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
-
-
-def _place(cursor: str) -> Since | None:
-    if not cursor:
-        return None
-    try:
-        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return Since(*_decode_place(packed))
-    except (ValueError, msgspec.MsgspecError):
-        raise Problem("bad-request", "cursor") from None
 
 
 OPERATIONS = (

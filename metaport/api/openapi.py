@@ -1,13 +1,14 @@
 """OpenAPI 3.1, made from the operations that routes and checks are made from."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from metaport import __version__
+from metaport.api import fields
 from metaport.api.bodies import respond
 from metaport.api.operations import ANYONE, LAID, Audience, Operation
 from metaport.language import Say
@@ -102,7 +103,11 @@ def _describe(operation: Operation, refs: Refs) -> dict[str, Any]:
         described["security"] = [{"bearer": sorted(operation.roles)}]
     if not isinstance(operation.who, Audience):
         described["x-permission"] = operation.who.value
-    parameters = [*_of_path(operation.path), *_of_query(operation.query)]
+    parameters = [
+        *_of_path(operation.path),
+        *_of_query(operation.query),
+        *_of_manners(operation),
+    ]
     if parameters:
         described["parameters"] = parameters
     return described
@@ -129,6 +134,20 @@ def _of_query(kind: Struct | None) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in required, "schema": schema}
         for name, schema in query.get("properties", {}).items()
     ]
+
+
+def _of_manners(operation: Operation) -> Iterator[dict[str, Any]]:
+    if operation.narrows:
+        words = f"members of the answer, as in `{fields.PARAMETER}=a,b.c`"
+        yield _optional(fields.PARAMETER, "query", words, fields.MAX_CHARACTERS)
+    if operation.tagged:
+        reads = operation.method == "GET"
+        yield _optional("If-None-Match" if reads else "If-Match", "header", "RFC 9110 §13.1")
+
+
+def _optional(name: str, place: str, words: str, most: int | None = None) -> dict[str, Any]:
+    schema = {"type": "string"} | ({} if most is None else {"maxLength": most})
+    return {"name": name, "in": place, "required": False, "description": words, "schema": schema}
 
 
 def _name(operation: Operation) -> str:

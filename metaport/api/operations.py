@@ -62,6 +62,13 @@ class Operation:
     described: bool = True
     head: bool = True
     """Whether a GET answers HEAD as well."""
+    tagged: bool = False
+    """Whether the answer carries an ETag, and a change minds `If-Match`."""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether `fields=` chooses members of the answer."""
+        return self.method == "GET" and self.answer is not None
 
     @property
     def roles(self) -> frozenset[str]:

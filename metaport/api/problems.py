@@ -21,6 +21,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # reason: (status, Korean title, English title)
 TITLES: dict[str, tuple[int, str, str]] = {
     "bad-request": (400, "요청 형식이 올바르지 않습니다", "The request is malformed"),
+    "bad-cursor": (
+        400,
+        "페이지 위치가 올바르지 않습니다. 처음부터 다시 조회해 주세요",
+        "The cursor is not of this list; begin at the first page",
+    ),
     "bad-name": (400, "이름을 확인해 주세요", "The name is not usable"),
     "bad-sdp": (400, "SDP를 해석할 수 없습니다", "The SDP cannot be read"),
     "unsupported-codecs": (406, "지원하는 코덱이 없습니다", "No codec in common"),
@@ -47,6 +52,11 @@ TITLES: dict[str, tuple[int, str, str]] = {
     "room-changed": (409, "그사이 방이 변경되었습니다", "The room was changed meanwhile"),
     "room-full": (409, "방에 빈자리가 없습니다", "The room has no free place"),
     "etag-mismatch": (412, "다른 ICE 세션의 요청입니다", "The ETag is of another ICE session"),
+    "precondition-failed": (
+        412,
+        "그사이 다른 사람이 변경했습니다. 다시 읽고 시도해 주세요",
+        "Somebody has changed it meanwhile; read it again",
+    ),
     "too-large": (413, "요청이 너무 큽니다", "The request is too large"),
     "unsupported-media-type": (415, "지원하지 않는 형식입니다", "Unsupported media type"),
     "precondition-required": (
@@ -66,6 +76,11 @@ TITLES: dict[str, tuple[int, str, str]] = {
         "The key of the token is not known yet",
     ),
     "no-such-webhook": (404, "그런 웹훅이 없습니다", "There is no such webhook"),
+    "webhook-changed": (
+        409,
+        "그사이 웹훅이 변경되었습니다",
+        "The endpoint was changed or removed meanwhile",
+    ),
     "webhooks-away": (503, "지금은 웹훅을 확인할 수 없습니다", "Webhooks cannot be read now"),
     "over-budget": (403, "이번 달 예산 한도에 이르렀습니다", "The budget of this month is used up"),
     "rooms-away": (503, "지금은 방 설정을 확인할 수 없습니다", "Room settings cannot be read now"),
@@ -82,6 +97,9 @@ BY_STATUS = {
     415: "unsupported-media-type",
     429: "rate-limited",
 }
+
+
+REQUEST_ID = web.RequestKey("request_id", str)
 
 
 class Problem(Exception):
@@ -121,6 +139,12 @@ def wants_korean(request: web.Request) -> bool:
     return first.startswith("ko") or first in ("", "*")
 
 
+def request_id_of(request: web.Request) -> str:
+    """Return what the request is named by; empty before it has a name."""
+    named: str = request.get(REQUEST_ID, "")
+    return named
+
+
 def document(problem: Problem, request: web.Request) -> web.Response:
     """Build the problem document of one refusal."""
     status, korean, english = TITLES[problem.reason]
@@ -132,6 +156,8 @@ def document(problem: Problem, request: web.Request) -> web.Response:
     if problem.detail:
         body["detail"] = problem.detail
     body |= problem.fields
+    if named := request_id_of(request):
+        body["request_id"] = named
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -11,6 +11,7 @@ from chatd.grants import Rights
 from chatd.room_book import Kind, RoomSettings, direct_room, fault_of
 from chatd.session import GUEST_ROLE
 from metaport.api.bodies import read_json, respond
+from metaport.api.etags import check_match, respond_tagged, tag_of
 from metaport.api.operations import SIGNED_IN, Operation, claims_of, query_of
 from metaport.api.problems import Problem, of_room
 from metaport.api.services import SERVICES, Services
@@ -20,6 +21,7 @@ from metaport.roles import PERMITTED, Permission, may
 from metaport.tokens import Claims
 
 LIMIT = 200
+SCOPE = "rooms"
 
 User = Annotated[str, msgspec.Meta(max_length=128)]
 Capacity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -50,7 +52,7 @@ class RoomPatch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RoomsQuery(msgspec.Struct):
-    """Which page: rooms by name, those after `after`."""
+    """Which page: rooms by name, on from `next` of the page before."""
 
     after: str = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT)] = 50
@@ -90,19 +92,22 @@ async def create(request: web.Request) -> web.Response:
     if found is not None and wanted.kind != "direct":
         raise Problem("room-exists", room=wanted.room)
     status = 201 if found is None else 200
-    return respond(_room(services, found or wanted), status)
+    settings = found or wanted
+    return respond_tagged(request, _room(services, settings), tag_of(settings), status)
 
 
 async def index(request: web.Request) -> web.Response:
     """Return a page of rooms."""
     services = request.app[SERVICES]
     query = query_of(request, RoomsQuery)
+    after = services.cursors.read(SCOPE, query.after, str) if query.after else ""
     try:
-        found = await services.room_store.page(query.after, query.limit + 1)
+        found = await services.room_store.page(after, query.limit + 1)
     except DatabaseError:
         raise Problem("rooms-away", retry_after_s=2) from None
     rooms = [_room(services, settings) for settings in found[: query.limit]]
-    return respond(RoomPage(rooms, rooms[-1].room if len(found) > query.limit else None))
+    more = len(found) > query.limit
+    return respond(RoomPage(rooms, services.cursors.make(SCOPE, rooms[-1].room) if more else None))
 
 
 async def read(request: web.Request) -> web.Response:
@@ -115,7 +120,8 @@ async def read(request: web.Request) -> web.Response:
             services.enter(claims, name, Rights.READ)
         except Refused as refused:
             raise of_room(refused, name) from None
-    return respond(_room(services, await _laid_down(services, name)))
+    settings = await _laid_down(services, name)
+    return respond_tagged(request, _room(services, settings), tag_of(settings))
 
 
 async def change(request: web.Request) -> web.Response:
@@ -124,6 +130,7 @@ async def change(request: web.Request) -> web.Response:
     claims = claims_of(request)
     patch = await read_json(request, RoomPatch)
     before = await _laid_down(services, request.match_info["room"])
+    check_match(request, tag_of(before))
     after = patched(before, patch)
     try:
         done = await services.room_store.change(before, after, claims.user, services.clock())
@@ -132,7 +139,7 @@ async def change(request: web.Request) -> web.Response:
         raise Problem("rooms-away", retry_after_s=2) from None
     if not done:
         raise Problem("room-changed", room=before.room)
-    return respond(_room(services, after))
+    return respond_tagged(request, _room(services, after), tag_of(after))
 
 
 async def remove(request: web.Request) -> web.Response:
@@ -140,6 +147,8 @@ async def remove(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     claims = claims_of(request)
     name = request.match_info["room"]
+    if "If-Match" in request.headers:
+        check_match(request, tag_of(await _laid_down(services, name)))
     try:
         done = await services.room_store.remove(name, claims.user, services.clock())
         await services.rooms_changed()
@@ -226,18 +235,20 @@ OPERATIONS = (
     Operation(
         "POST", "/api/v1/rooms", create,
         Say("방 만들기", "Lay something down about a room"), SIGNED_IN, RoomRequest, Room,
-        status=201,
+        status=201, tagged=True,
     ),
     Operation(
         "GET", "/api/v1/rooms/{room}", read, Say("방 설정", "Settings of a room"),
-        SIGNED_IN, answer=Room,
+        SIGNED_IN, answer=Room, tagged=True,
     ),
     Operation(
         "PATCH", "/api/v1/rooms/{room}", change,
         Say("방 설정 변경", "Change settings of a room"), Permission.ROOMS_MANAGE, RoomPatch, Room,
+        tagged=True,
     ),
     Operation(
         "DELETE", "/api/v1/rooms/{room}", remove,
         Say("방 설정 삭제", "Remove settings of a room"), Permission.ROOMS_MANAGE, status=204,
+        tagged=True,
     ),
 )  # fmt: skip

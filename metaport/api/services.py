@@ -9,8 +9,10 @@ from aiohttp import web
 from chatd.archive import Archive
 from chatd.grants import Rights
 from chatd.room_book import RoomSettings
+from metaport.api.cursors import Cursors
 from metaport.api.forwarded import Proxies
 from metaport.api.resources import MediaResources, Presence
+from metaport.api.rest_limit import RestLimit
 from metaport.config import Config
 from metaport.db.webhooks import SqlWebhooks
 from metaport.revocation import Revocation
@@ -136,6 +138,9 @@ class Services:
     """Seconds until a bad token of this address is looked at again; 0 for now."""
     wait_for_page: Callable[[str], float]
     """Seconds until this user may read another page of messages; 0 admits it."""
+    rest_limit: RestLimit | None
+    """None where requests are not counted."""
+    cursors: Cursors
     readiness: Callable[[], Readiness]
     status: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from metaport.api.bodies import read_json, respond
+from metaport.api.etags import check_match, respond_tagged, tag_of
 from metaport.api.operations import Operation, claims_of, query_of
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES, Services
@@ -106,7 +107,8 @@ async def create(request: web.Request) -> web.Response:
         await services.webhooks.add(endpoint, claims.user, now)
     except DatabaseError:
         raise Problem("webhooks-away", retry_after_s=2) from None
-    return respond(_told(services, endpoint, with_secret=True), 201)
+    told = _told(services, endpoint, with_secret=True)
+    return respond_tagged(request, told, tag_of(endpoint), 201)
 
 
 async def index(request: web.Request) -> web.Response:
@@ -119,11 +121,19 @@ async def index(request: web.Request) -> web.Response:
     return respond(WebhookList([_told(services, endpoint) for endpoint in found]))
 
 
+async def read(request: web.Request) -> web.Response:
+    """Return one endpoint, without its secret."""
+    services = request.app[SERVICES]
+    endpoint = await _found(request, services)
+    return respond_tagged(request, _told(services, endpoint), tag_of(endpoint))
+
+
 async def change(request: web.Request) -> web.Response:
     """Change an endpoint, or its secret."""
     services = request.app[SERVICES]
     patch = await read_json(request, WebhookPatch)
-    endpoint = await _found(request, services)
+    before = await _found(request, services)
+    check_match(request, tag_of(before))
     given: dict[str, Any] = {
         name: value
         for name in ("url", "events", "enabled")
@@ -131,23 +141,26 @@ async def change(request: web.Request) -> web.Response:
     }
     if "url" in given:
         _check(given["url"])
-    endpoint = endpoint._replace(**given)
+    endpoint = before._replace(**given)
     if patch.rotate:
         endpoint = endpoint._replace(
             secret_version=endpoint.secret_version + 1, rotated_at_s=int(services.clock())
         )
     try:
-        if not await services.webhooks.change(endpoint):
-            raise Problem("no-such-webhook", webhook=endpoint.id)
+        if not await services.webhooks.change(before, endpoint):
+            raise Problem("webhook-changed", webhook=endpoint.id)
     except DatabaseError:
         raise Problem("webhooks-away", retry_after_s=2) from None
-    return respond(_told(services, endpoint, with_secret=patch.rotate))
+    told = _told(services, endpoint, with_secret=patch.rotate)
+    return respond_tagged(request, told, tag_of(endpoint))
 
 
 async def remove(request: web.Request) -> web.Response:
     """Forget an endpoint and what it was still to be told."""
     services = request.app[SERVICES]
     name = request.match_info["webhook"]
+    if "If-Match" in request.headers:
+        check_match(request, tag_of(await _found(request, services)))
     try:
         done = await services.webhooks.remove(name)
     except DatabaseError:
@@ -216,15 +229,20 @@ OPERATIONS = (
     Operation(
         "POST", "/api/v1/webhooks", create, Say("웹훅 추가", "Tell an endpoint of events"),
         Permission.WEBHOOKS_MANAGE, WebhookRequest, Webhook, status=201,
+        tagged=True,
+    ),
+    Operation(
+        "GET", "/api/v1/webhooks/{webhook}", read, Say("웹훅 보기", "One endpoint"),
+        Permission.WEBHOOKS_MANAGE, answer=Webhook, tagged=True,
     ),
     Operation(
         "PATCH", "/api/v1/webhooks/{webhook}", change,
         Say("웹훅 변경, 비밀 교체", "Change an endpoint, rotate its secret"),
-        Permission.WEBHOOKS_MANAGE, WebhookPatch, Webhook,
+        Permission.WEBHOOKS_MANAGE, WebhookPatch, Webhook, tagged=True,
     ),
     Operation(
         "DELETE", "/api/v1/webhooks/{webhook}", remove, Say("웹훅 삭제", "Forget an endpoint"),
-        Permission.WEBHOOKS_MANAGE, status=204,
+        Permission.WEBHOOKS_MANAGE, status=204, tagged=True,
     ),
     Operation(
         "GET", "/api/v1/webhooks/{webhook}/deliveries", deliveries,

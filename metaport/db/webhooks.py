@@ -79,9 +79,12 @@ class SqlWebhooks(SqlStore):
         async with self._transaction() as connection:
             await connection.execute(insert(webhook_endpoint).values(values))
 
-    async def change(self, endpoint: Endpoint) -> bool:
-        """Keep an endpoint as it is now; False where there is none of its id."""
-        statement = update(webhook_endpoint).where(webhook_endpoint.c.id == endpoint.id)
+    async def change(self, before: Endpoint, endpoint: Endpoint) -> bool:
+        """Keep an endpoint as it is now, unless it is not `before` any more."""
+        known = _values(before) | {"id": before.id}
+        statement = update(webhook_endpoint).where(
+            and_(*(webhook_endpoint.c[name] == value for name, value in known.items()))
+        )
         async with self._transaction() as connection:
             done = await connection.execute(statement.values(_values(endpoint)))
             return done.rowcount == 1

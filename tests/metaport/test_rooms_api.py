@@ -57,8 +57,8 @@ async def test_rooms_are_told_page_by_page(hub):
     for name in ("c", "a", "b"):
         await ask(hub, "POST", "/api/v1/rooms", room=name)
     _, page = await ask(hub, "GET", "/api/v1/rooms?limit=2")
-    assert ([room["room"] for room in page["rooms"]], page["next"]) == (["a", "b"], "b")
-    _, page = await ask(hub, "GET", "/api/v1/rooms?limit=2&after=b")
+    assert [room["room"] for room in page["rooms"]] == ["a", "b"]
+    _, page = await ask(hub, "GET", f"/api/v1/rooms?limit=2&after={page['next']}")
     assert ([room["room"] for room in page["rooms"]], page["next"]) == (["c"], None)
     for limit in ("0", "201", "x"):
         assert (await ask(hub, "GET", f"/api/v1/rooms?limit={limit}"))[0] == 400

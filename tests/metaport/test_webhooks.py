@@ -195,7 +195,16 @@ async def test_removing_an_endpoint_forgets_what_it_was_to_be_told(store):
     assert await store.remove("we_1")
     assert not await store.remove("we_1")
     assert await store.claim(NOW, 10, LEASE_S) == []
-    assert not await store.change(endpoint("http://127.0.0.1:1/"))
+    gone = endpoint("http://127.0.0.1:1/")
+    assert not await store.change(gone, gone._replace(enabled=False))
+
+
+async def test_of_two_changes_to_the_same_the_second_is_told_that_it_came_late(store):
+    before = endpoint("http://127.0.0.1:1/")
+    await store.add(before, "admin", NOW)
+    assert await store.change(before, before._replace(enabled=False))
+    assert not await store.change(before, before._replace(events=("budget.*",)))
+    assert await store.endpoints() == [before._replace(enabled=False)]
 
 
 async def test_old_events_go_but_not_those_still_to_be_told(store):
