@@ -84,8 +84,8 @@ class MemoryModeration:
     """A book that lives as long as its process."""
 
     def __init__(self) -> None:
-        # user -> (pattern, whether it mutes) -> what holds
-        self._sanctions: dict[str, dict[tuple[str, bool], Sanction]] = {}
+        # user -> (pattern, kind) -> what holds; a kick takes no ban's place.
+        self._sanctions: dict[str, dict[tuple[str, str], Sanction]] = {}
         self._gone: dict[tuple[str, str], set[int]] = {}
         self._listener: Moderated | None = None
 
@@ -94,8 +94,9 @@ class MemoryModeration:
         return max(found, key=_length, default=None)
 
     def barred_everywhere(self, user: str, now_ms: int) -> Sanction | None:
-        found = self._sanctions.get(user, {}).get((EVERYWHERE, False))
-        return found if found is not None and found.holds("any", now_ms) else None
+        held = self._of(user, mutes=False)
+        found = [each for each in held if each.room == EVERYWHERE and each.holds("any", now_ms)]
+        return max(found, key=_length, default=None)
 
     def silence(self, user: str, room: str, now_ms: int) -> Sanction | None:
         found = [each for each in self._of(user, mutes=True) if each.holds(room, now_ms)]
@@ -113,13 +114,14 @@ class MemoryModeration:
     def put(self, sanction: Sanction) -> None:
         """Lay a sanction down, in place of the one of its kind for the same rooms."""
         held = self._sanctions.setdefault(sanction.user, {})
-        held[sanction.room, bool(sanction.what)] = sanction
+        held[sanction.room, _kind(sanction)] = sanction
         self._tell(sanction.user)
 
     def lift(self, room: str, user: str, *, mutes: bool) -> None:
-        """End a sanction; harmless where there is none."""
+        """End a mute, or what keeps somebody out; harmless where there is none."""
         held = self._sanctions.get(user, {})
-        if held.pop((room, mutes), None) is not None:
+        kinds = ("mute",) if mutes else ("kick", "ban")
+        if [kind for kind in kinds if held.pop((room, kind), None) is not None]:
             if not held:
                 del self._sanctions[user]
             self._tell(user)
@@ -131,6 +133,18 @@ class MemoryModeration:
             offsets.add(removal.offset)
             if self._listener is not None:
                 self._listener.removed(removal)
+
+    def become(self, other: "MemoryModeration") -> None:
+        """Hold what `other` holds; the listener is told of the difference."""
+        before = self._sanctions
+        self._sanctions = other._sanctions
+        for user in {*before, *self._sanctions}:
+            if before.get(user) != self._sanctions.get(user):
+                self._tell(user)
+        for (room, epoch), offsets in other._gone.items():
+            for offset in sorted(offsets):
+                self.remove(Removal(room, epoch, offset))
+        self._gone = other._gone
 
     def forget(self, now_ms: int) -> None:
         """Drop the sanctions that are over."""
@@ -148,6 +162,12 @@ class MemoryModeration:
     def _tell(self, user: str) -> None:
         if self._listener is not None:
             self._listener.sanctioned(user)
+
+
+def _kind(sanction: Sanction) -> str:
+    if sanction.what:
+        return "mute"
+    return "kick" if sanction.kicked else "ban"
 
 
 def _length(sanction: Sanction) -> float:

@@ -100,13 +100,14 @@ class SqlWebhooks(SqlStore):
 
         One transaction: an event stands with all its deliveries or not at all.
         """
-        new = 0
         async with self._transaction() as connection:
-            enabled = select(webhook_endpoint).where(webhook_endpoint.c.enabled)
-            endpoints = [_endpoint(row) for row in await connection.execute(enabled)]
-            for event in events:
-                new += await self._put(connection, event, endpoints)
-        return new
+            return await self.put_within(connection, events)
+
+    async def put_within(self, connection: AsyncConnection, events: Sequence[Event]) -> int:
+        """Keep events in a transaction of somebody else, with what they tell of."""
+        enabled = select(webhook_endpoint).where(webhook_endpoint.c.enabled)
+        endpoints = [_endpoint(row) for row in await connection.execute(enabled)]
+        return sum([await self._put(connection, event, endpoints) for event in events])
 
     async def _put(
         self, connection: AsyncConnection, event: Event, endpoints: Sequence[Endpoint]

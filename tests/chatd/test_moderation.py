@@ -49,6 +49,14 @@ def test_of_two_that_keep_out_the_longer_one_is_told(book):
     assert book.barred_everywhere("eve", 9_000) is None
 
 
+def test_a_kick_does_not_end_a_ban(book):
+    book.put(Sanction("hall", "eve"))
+    book.put(Sanction("hall", "eve", until_ms=1_000, kicked=True))
+    assert book.barred("eve", "hall", 2_000) == Sanction("hall", "eve")
+    book.lift("hall", "eve", mutes=False)
+    assert book.barred("eve", "hall", 0) is None
+
+
 def test_what_is_muted_adds_up_and_is_no_ban(book):
     book.put(Sanction("hall", "eve", 5_000, frozenset({"text"})))
     book.put(Sanction("**", "eve", 9_000, frozenset({"audio"}), by="host"))

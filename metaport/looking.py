@@ -1,0 +1,60 @@
+"""Looking again and again at what all hubs share: each second, and at once when one signals."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from chatd.signals import Signals
+from metaport.db.errors import DatabaseError
+
+logger = logging.getLogger(__name__)
+
+# Whoever missed the signal goes by what was before for this long.
+LOOK_S = 1.0
+DEADLINE_S = 5.0
+
+
+class Looking:
+    """Calls `look`, which raises `DatabaseError` or `OSError` when it cannot see.
+
+    `what` names what is looked at, also as the topic of signals; `failing` says in a sentence what
+    keeps it from that.
+    """
+
+    def __init__(self, what: str, signals: Signals, look: Callable[[], Awaitable[None]]) -> None:
+        self._what = what
+        self._signals = signals
+        self._look = look
+        self._wanted = asyncio.Event()
+        self.failing: str | None = None
+
+    def tell(self) -> None:
+        """Have the other hubs look at once."""
+        self._signals.tell(self._what, b"")
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        self._signals.hear(self._what, lambda _: self._wanted.set(), self._wanted.set)
+        while True:
+            await self.try_once(DEADLINE_S)
+            self._wanted.clear()
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._wanted.wait()
+            except TimeoutError:
+                continue
+
+    async def try_once(self, deadline_s: float) -> None:
+        """Look, and note in `failing` what keeps it from that."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._look()
+        except (DatabaseError, TimeoutError, OSError) as error:
+            said = str(error) or "no answer"
+            if self.failing is None:
+                logger.error("%s cannot be read: %s", self._what, said)
+            self.failing = said
+        else:
+            if self.failing is not None:
+                logger.info("%s can be read again", self._what)
+            self.failing = None
