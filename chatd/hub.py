@@ -40,7 +40,7 @@ from chatd.errors import (
 )
 from chatd.exchange import Exchange
 from chatd.facts import Fact, Facts, MessageAccepted, MessagesDelivered, RoomOpened
-from chatd.grants import Grants, Rights
+from chatd.grants import Grant, Grants, Rights
 from chatd.limits import Limits
 from chatd.lookout import Lookout
 from chatd.media import Media
@@ -386,9 +386,10 @@ class Hub:
             found[user] = name, found.get(user, (name, 0))[1] + 1
         return found
 
-    def connections_of(self, user: str, room: str | None = None) -> int:
-        """Return how many connections of `user` are here, or of them in `room`."""
-        return sum(room is None or room in client.rooms for client in self._people.of(user))
+    def connections_of(self, user: str, pattern: str) -> int:
+        """Return how many connections of `user` are here in a room that fits a pattern."""
+        grant = Grant(pattern)
+        return sum(any(map(grant.covers, client.rooms)) for client in self._people.of(user))
 
     def room_names(self) -> list[str]:
         """Return the rooms somebody of this process is in."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chatd.bus import Bus, LocalBus
+from chatd.errands import Errands
 from chatd.neighbours import Neighbours
 from chatd.online import Online
 from chatd.redis_bus import RedisBus
@@ -44,6 +45,10 @@ class Backbone(Protocol):
     @property
     def signals(self) -> Signals:
         """Return the way to tell all other hubs something."""
+
+    @property
+    def errands(self) -> Errands:
+        """Return the way to have something done at all hubs."""
 
     @property
     def state(self) -> str | None:
@@ -91,6 +96,7 @@ class LocalBackbone:
         began = time.monotonic()
         self.bus = LocalBus()
         self.signals: Signals = LocalSignals()
+        self.errands = Errands(self.signals, "", list)
         self._directory = log.directory
         self.bus.restore(chat_journal.replay(log.directory), boot_id())
         log.on_rotate = lambda: [
@@ -140,6 +146,7 @@ class RedisBackbone:
             later=loop.call_later,
             now=time.monotonic,
         )
+        self.errands = Errands(self.signals, self.bus.process, lambda: registry.others)
         self.online = SignalledOnline(self.signals, self.bus.process, soon=loop.call_soon)
         self.bus.gone = self._gone
 

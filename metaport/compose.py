@@ -10,6 +10,7 @@ import logging
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -44,6 +45,7 @@ from metaport.db.engine import connect
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.ledger import SqlLedger
 from metaport.db.messages import SqlMessages
+from metaport.db.moderation import SqlModeration
 from metaport.db.periods import Periods
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
@@ -54,7 +56,11 @@ from metaport.history_audit import HistoryAudit
 from metaport.log import Log, LogError
 from metaport.logs import LoopLag
 from metaport.media import MediaRelay, Member, SfuAway
+from metaport.media_moderation import MediaModeration
 from metaport.metrics import CHAT, CHAT_BY, Reading, expose
+from metaport.moderation_desk import ModerationDesk
+from metaport.moderation_file import ActFile
+from metaport.moderation_watch import ModerationWatch
 from metaport.node import Node, hub_node, hub_nodes, node_name
 from metaport.redis_placements import placements_of
 from metaport.retired_logs import RetiredLogs
@@ -196,7 +202,7 @@ class HubProcess:
         self._messages = messages = SqlMessages(ledger.engine)
         self._retired = RetiredLogs(config, ledger, messages)
         self._writer = HistoryWriter(messages, log.directory, own.name, lambda: self._lag.loaded)
-        self._archive = HistoryArchive(messages, self._writer)
+        self._archive = HistoryArchive(messages, self._writer, self._gone)
         # Loaded once; one that is broken is tried again at the next question.
         self._book = cache(lambda: price_book(config))
         self._reports = LedgerReports(
@@ -213,7 +219,11 @@ class HubProcess:
         # Sessions of revoked tokens on their way out; each leaves the set by itself.
         self._endings: set[asyncio.Task[None] | None] = set()
         self._relay = MediaRelay(
-            placements_of(config), self._appear, self._resources.end, self._caps.refuses_media
+            placements_of(config),
+            self._appear,
+            self._resources.end,
+            self._caps.refuses_media,
+            lambda user, room: [what for what in self._desk.muted(user, room) if what != "text"],
         )
         self._directory = SfuDirectory(config, self._relay)
         self._backbone = backbone_of(config, log, name=own.name, lapsed=self._lapsed)
@@ -239,6 +249,11 @@ class HubProcess:
             self._room_store, RoomFile(own.file(config, "rooms")), self._backbone.signals
         )
         self._rooms.recall()
+        acts = SqlModeration(ledger.engine, self._webhooks)
+        self._moderation = ModerationWatch(
+            acts, ActFile(own.file(config, "moderation")), self._backbone.signals
+        )
+        self._moderation.recall()
         self._hub = Hub(
             self._backbone.bus,
             self._journal,
@@ -251,6 +266,16 @@ class HubProcess:
             book=self._rooms.book,
             guest_rooms=to(*config.chat.guest_rooms),
             caps=self._caps,
+            moderation=self._moderation.book,
+        )
+        self._desk = ModerationDesk(
+            acts,
+            self._moderation,
+            self._backbone.errands,
+            hub=self._hub,
+            media=MediaModeration(self._relay.links),
+            clock=time.time,
+            node=own.name,
         )
         self._usage.settled_ms = self._hub.settled_ms
         self._hub.room_changed = self._review_media
@@ -315,10 +340,12 @@ class HubProcess:
         try:
             # Nobody comes in before it is known who may enter where, unless the database is away.
             await self._rooms.try_to_look(DATABASE_DEADLINE_S)
+            await self._moderation.try_to_look(DATABASE_DEADLINE_S)
             await site.start()
             await self._siblings.start()
             await self._announce_sent()
             await self._backbone.start()
+            self._backbone.errands.start()
             await self._directory.start()
             await self._signers.start()
             self._lag.start()
@@ -342,6 +369,7 @@ class HubProcess:
                 follow_signers=self._signers.run(),
                 follow_revocations=self._watch.run(),
                 follow_rooms=self._rooms.run(),
+                follow_moderation=self._moderation.run(),
                 renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
@@ -359,6 +387,7 @@ class HubProcess:
                 raise RuntimeError(self._backbone.state)
         finally:
             self._stream_relay.close()
+            await self._backbone.errands.close()
             await self._backbone.close()
             self._lag.close()
             await self._relay.close()
@@ -387,6 +416,9 @@ class HubProcess:
     async def _reconcile(self) -> None:
         if self._own.number == 0:
             await reconcile_daily(self._config, self._ledger, time.time)
+
+    def _gone(self, room: str, epoch: str) -> AbstractSet[int]:
+        return self._moderation.book.gone(room, epoch)
 
     def _lapsed(self, room: str) -> None:
         self._hub.lapsed(room)
@@ -550,6 +582,7 @@ class HubProcess:
             room_store=self._room_store,
             rooms_changed=self._rooms.changed,
             present=self._hub.present,
+            moderation=self._desk,
             wait_for_room=self._unless_bench(self._openings.wait_s),
             check_admin=lambda user, password: admin.check(config.secrets_dir, user, password),
             wait_for_guest=self._unless_bench(self._guests.wait_s),
@@ -591,6 +624,8 @@ class HubProcess:
             degraded["revocation"] = self._watch.failing
         if self._rooms.failing is not None:
             degraded["rooms"] = self._rooms.failing
+        if self._moderation.failing is not None:
+            degraded["moderation"] = self._moderation.failing
         if self._signers.failing is not None:
             degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:

@@ -14,11 +14,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from chatd.archive import ArchiveAway, Stretch
 from chatd.facts import MessageAccepted
-from chatd.wire import Since
+from chatd.wire import Since, tombstone
 from metaport.chat_journal import messages_of
 from metaport.db.errors import DatabaseError
 from metaport.db.messages import SqlMessages
@@ -198,9 +199,16 @@ class HistoryWriter:
 class HistoryArchive:
     """`chatd.archive.Archive` over the database that `writer` fills."""
 
-    def __init__(self, messages: SqlMessages, writer: HistoryWriter) -> None:
+    def __init__(
+        self,
+        messages: SqlMessages,
+        writer: HistoryWriter,
+        gone: Callable[[str, str], AbstractSet[int]] = lambda room, epoch: frozenset(),
+    ) -> None:
+        """`gone` tells which offsets of a room's epoch are not to be read any more."""
         self._messages = messages
         self._writer = writer
+        self._gone = gone
 
     async def before(self, room: str, place: Since | None, limit: int) -> Stretch:
         """Return the messages that end right before `place`, or the newest."""
@@ -226,9 +234,14 @@ class HistoryArchive:
         limit: int,
     ) -> Stretch:
         try:
-            return await read(room, place, limit)
+            found = await read(room, place, limit)
         except DatabaseError as error:
             raise ArchiveAway(str(error)) from error
+        gone = self._gone(room, found.epoch)
+        if not gone:
+            return found
+        told = [tombstone(each) if each.offset in gone else each for each in found.messages]
+        return Stretch(found.epoch, told, found.more)
 
 
 def _reaches(found: Stretch, epoch: str, index: int, offset: int) -> bool:

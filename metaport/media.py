@@ -20,7 +20,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Container, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypedDict
 
 from chatd.grants import Rights
@@ -67,6 +67,7 @@ class MediaRelay:
         appeared: Callable[[Member], None],
         ended: Callable[[str], None],
         refuses: Callable[[str], bool] = lambda room: False,
+        silenced: Callable[[str, str], Sequence[str]] = lambda user, room: (),
     ) -> None:
         self.links: dict[str, SfuLink] = {}
         self._placements = placements
@@ -74,6 +75,8 @@ class MediaRelay:
         self._ended = ended
         # Says of a room that nobody else may come into its media; who is in goes on.
         self._refuses = refuses
+        # Says what moderation lets nobody hear or see of a user in a room.
+        self._silenced = silenced
         self._clients: dict[str, MediaClient] = {}
         # Of each session, the rooms whose media it has joined, and on which SFU.
         self._places: dict[str, dict[str, str]] = {}
@@ -233,6 +236,7 @@ class MediaRelay:
             may_enter=room in self._places.get(client.session, {}) or not self._refuses(room),
             stay=stay,
             began_ms=began_ms,
+            silenced=list(self._silenced(identity.user_id, room)),
             frame=frame,
         )
 
@@ -359,6 +363,8 @@ class MediaRelay:
             link = self.links.get(name) if name is not None else None
             return await (link or self._link_of("", "")).request(op, **fields)
         link = await self.place(fields["room"])
+        if op == "whip":
+            fields["silenced"] = list(self._silenced(fields["user"], fields["room"]))
         answer = await link.request(op, **fields)
         self._members[answer["participant"]] = link.name
         link.expect(fields["room"])

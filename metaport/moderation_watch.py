@@ -90,6 +90,10 @@ class ModerationWatch:
         """Look until cancelled."""
         await self._looking.run()
 
+    async def try_to_look(self, deadline_s: float) -> None:
+        """Look, and note in `failing` what keeps it from that."""
+        await self._looking.try_once(deadline_s)
+
     def tell(self) -> None:
         """Have the other hubs look at once."""
         self._looking.tell()

@@ -52,6 +52,9 @@ class Permission(StrEnum):
     MEDIA_READ = "media.read"
     MEDIA_CONTROL = "media.control"
     ROOMS_MANAGE = "rooms.manage"
+    ROOMS_MODERATE = "rooms.moderate"
+    ROOMS_SPEAK = "rooms.speak"
+    MODERATION_READ = "moderation.read"
     TOKENS_REVOKE = "tokens.revoke"
     WEBHOOKS_MANAGE = "webhooks.manage"
     USAGE_READ = "usage.read"
@@ -72,6 +75,10 @@ PERMITTED: dict[Permission, frozenset[Role]] = {
     Permission.MEDIA_READ: _OPERATORS,
     Permission.MEDIA_CONTROL: _OPERATORS,
     Permission.ROOMS_MANAGE: _OPERATORS,
+    # A host only where their token names the room: see `metaport.api.moderation`.
+    Permission.ROOMS_MODERATE: _OPERATORS | {Role.MODERATOR, Role.HOST},
+    Permission.ROOMS_SPEAK: _OPERATORS | {Role.HOST},
+    Permission.MODERATION_READ: _OPERATORS | {Role.MODERATOR, Role.SUPERVISOR, Role.AUDITOR},
     Permission.TOKENS_REVOKE: _OPERATORS,
     Permission.WEBHOOKS_MANAGE: frozenset({Role.ADMIN}),
     Permission.USAGE_READ: _READERS_OF_FIGURES,

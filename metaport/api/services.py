@@ -15,6 +15,7 @@ from metaport.api.resources import MediaResources, Presence
 from metaport.api.rest_limit import RestLimit
 from metaport.config import Config
 from metaport.db.webhooks import SqlWebhooks
+from metaport.moderation_desk import ModerationDesk
 from metaport.revocation import Revocation
 from metaport.tokens import Claims, Tokens
 from metaport.webhooks import Secrets
@@ -123,6 +124,7 @@ class Services:
     room_store: RoomStore
     rooms_changed: Callable[[], Awaitable[None]]
     """Take up what the store says now, here and on the other hubs."""
+    moderation: ModerationDesk
     present: Callable[[str], int]
     """How many users are in a room."""
     wait_for_room: Callable[[str], float]

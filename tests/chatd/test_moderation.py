@@ -237,5 +237,5 @@ def test_it_is_known_who_is_here_by_how_many_connections(house):
     house.visitor("ann", "hall", "yard")
     assert house.hub.people_in("hall") == {"eve": ("Eve", 2), "ann": ("Ann", 1)}
     assert house.hub.people_in("nowhere") == {}
-    assert house.hub.connections_of("eve") == 2
+    assert house.hub.connections_of("eve", "**") == 2
     assert sorted(house.hub.room_names()) == ["hall", "yard"]

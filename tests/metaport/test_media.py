@@ -43,10 +43,13 @@ class Sfu:
         self.rooms = []
         self.draining = self.full = False
         self.at_join = None
+        self.framed = self.moderated = lambda request: None
 
     def receive_request(self, link, request):
         self.asked.append(request["op"])
         self.links.append(link)
+        if request["op"] in ("frame", "whip"):
+            self.framed(request)
         match request:
             case {"op": "sessions"}:
                 known = [s for s in request["sessions"] if s in self.known]
@@ -66,6 +69,9 @@ class Sfu:
                 return {"t": "media.left", "room": request["room"]}
             case {"op": "hand_over", "session": session}:
                 self.handed_over.append(session)
+            case {"op": "silence" | "expel"}:
+                self.moderated(request)
+                return {"participants": 1}
             case {"op": "whip"}:
                 return {"participant": "p-whip"}
             case {"op": "end_room", "room": room}:
