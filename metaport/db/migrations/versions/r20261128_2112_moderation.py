@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "r20261128_2112_moderation"
-down_revision = "r20261128_1900_webhooks"
+down_revision = "r20261128_2106_identity"
 
 
 def upgrade() -> None:
