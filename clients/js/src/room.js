@@ -1,3 +1,4 @@
+import { CatchUp } from "./catch_up.js";
 import { MetaportError } from "./errors.js";
 import { Emitter } from "./events.js";
 import { Media } from "./media.js";
@@ -8,6 +9,8 @@ import { States } from "./states.js";
 import { Timeline } from "./timeline.js";
 
 const REJOIN_MS = 2_000;
+// What was asked may have been answered, and the answer is lost.
+const UNHEARD = ["disconnected", "timeout"];
 
 /** @typedef {"idle" | "joining" | "joined" | "left"} RoomState */
 /** @typedef {{user: string, name: string}} Member */
@@ -49,6 +52,7 @@ export class Room extends Emitter {
       timeline: this.#timeline,
       top: () => (this.epoch === null ? null : { epoch: this.epoch, offset: this.offset + 1 }),
     });
+    this.#catchUp = new CatchUp({ connection, room: name });
     this.#outgoing = new Outgoing({
       connection,
       room: name,
@@ -71,6 +75,7 @@ export class Room extends Emitter {
   #environment;
   #timeline;
   #past;
+  #catchUp;
   #outgoing;
   #states;
   #history = 0;
@@ -206,7 +211,9 @@ export class Room extends Emitter {
     this.#environment.clearTimeout(this.#rejoinTimer);
     this.#become("joining");
     try {
-      const since = this.epoch === null ? undefined : { epoch: this.epoch, offset: this.offset };
+      if (this.#catchUp.needed) await this.#readOn(attempt);
+      if (attempt !== this.#attempt) return;
+      const since = this.#place();
       let reply = await this.#ask(since);
       if (attempt !== this.#attempt) return;
       if (since && !reply.recovered) {
@@ -214,10 +221,30 @@ export class Room extends Emitter {
         reply = await this.#ask(undefined);
         if (attempt !== this.#attempt) return;
       }
+      this.#catchUp.done();
       this.#joined(reply, since && reply.recovered ? "recovered" : "history");
     } catch (error) {
+      if (this.epoch !== null && UNHEARD.includes(error.reason)) this.#catchUp.cut();
       if (attempt === this.#attempt) this.#refused(/** @type {MetaportError} */ (error), again);
     }
+  }
+
+  #place() {
+    return this.epoch === null ? undefined : { epoch: this.epoch, offset: this.offset };
+  }
+
+  /** Take what was missed in pages, so that a line that breaks all the time makes progress. */
+  async #readOn(attempt) {
+    const since = this.#place();
+    if (!since) return;
+    await this.#catchUp.read(since, (frames) => {
+      if (attempt !== this.#attempt || this.epoch !== since.epoch) return null;
+      for (const frame of frames) {
+        if (frame.offset > this.offset) this.#accept(frame, "recovered");
+      }
+      this.offset = Math.max(this.offset, frames.at(-1).offset);
+      return this.offset;
+    });
   }
 
   #ask(since) {

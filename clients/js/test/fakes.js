@@ -130,11 +130,15 @@ export class FakeServer {
     this.refuse = () => null;
     /** Whether the echo of a message leaves before its acknowledgement. */
     this.echoFirst = false;
+    /** What the line of each socket carries before it breaks; `null` for any amount. */
+    this.cutAfterBytes = null;
+    this.bytesLeft = null;
   }
 
   /** Serve a socket the client has just opened. */
   serve(socket) {
     this.socket = socket;
+    this.bytesLeft = this.cutAfterBytes;
     socket.onframe = (frame) => {
       if (this.answers) this.#serve(socket, frame);
     };
@@ -157,6 +161,7 @@ export class FakeServer {
   #serve(socket, frame) {
     if (frame.t === "hello") return socket.say(welcome(this.limits));
     if (frame.t === "ping") return socket.say({ t: "pong" });
+    if (this.bytesLeft !== null) return this.#trickle(socket, frame);
     const error = this.refuse(frame);
     if (error) return socket.say({ t: "error", id: frame.id, ...error });
     if (frame.t === "join") return socket.say(this.#joined(frame));
@@ -165,6 +170,16 @@ export class FakeServer {
     if (frame.t === "send") return this.#send(socket, frame);
     if (frame.t === "history") return socket.say(this.#history(frame));
     return this.media?.(socket, frame);
+  }
+
+  /** Answer, as far as the line goes. */
+  #trickle(socket, frame) {
+    const answers = { join: () => this.#joined(frame), history: () => this.#history(frame) };
+    const answer = answers[frame.t]?.();
+    if (!answer) return;
+    this.bytesLeft -= JSON.stringify(answer).length;
+    if (this.bytesLeft < 0) socket.end(1006);
+    else socket.say(answer);
   }
 
   #joined({ id, room, since, history = 0, state = false }) {
@@ -179,7 +194,12 @@ export class FakeServer {
   }
 
   /** Pages of one epoch: of the present one, or of those in `earlier`, oldest first. */
-  #history({ id, room, before, limit }) {
+  #history({ id, room, before, after, limit }) {
+    if (after) {
+      const later = after.epoch === this.epoch ? this.log.slice(after.offset) : [];
+      const messages = later.slice(0, limit);
+      return { t: "history", id, room, epoch: this.epoch, messages, more: later.length > limit };
+    }
     const eras = [...this.earlier, { epoch: this.epoch, log: this.log }];
     let index = eras.findIndex(({ epoch }) => epoch === before.epoch);
     let kept = eras[index].log.filter(({ offset }) => offset < before.offset);

@@ -68,6 +68,58 @@ test("recovers what was said while the connection was away", async () => {
   assert.deepEqual(entered.heard, [["a", "live"], ["b", "recovered"], ["c", "recovered"]]);
 });
 
+/** Come back again and again, until the room is joined. @returns how often that was */
+async function comeBack({ clock, server, room }, most) {
+  for (let times = 0; times < most; times += 1) {
+    if (room.state === "joined") return times;
+    await clock.advance(20_000);
+    if (FakeSocket.last !== server.socket) server.serve(FakeSocket.last);
+    await settle();
+  }
+  throw new Error(`not joined after ${most} times, at offset ${room.offset}`);
+}
+
+test("a line that breaks every 20 kB carries a recovery of 300 kB, in pages", async () => {
+  const entered = await enter();
+  const { heard, room, server } = entered;
+  server.say("first");
+  server.cutAfterBytes = 20_000;
+  const missed = Array.from({ length: 600 }, (_, n) => `${n} ${"가".repeat(400)}`);
+  FakeSocket.last.end(1006);
+  missed.forEach((body) => server.sayUnheard(body));
+  const times = await comeBack(entered, 60);
+  assert.ok(times > 10, `${times} connections`);
+  assert.equal(room.offset, 601);
+  assert.deepEqual(heard.map(([body]) => body), ["first", ...missed]);
+  assert.ok(heard.slice(1).every(([, origin]) => origin === "recovered"));
+});
+
+test("a page of one message goes through where two are too much", async () => {
+  const entered = await enter();
+  const { room, server } = entered;
+  server.say("first");
+  server.cutAfterBytes = 1_500;
+  FakeSocket.last.end(1006);
+  for (let n = 0; n < 5; n += 1) server.sayUnheard("x".repeat(1_000));
+  await comeBack(entered, 40);
+  assert.equal(room.offset, 6);
+});
+
+test("what is no longer kept is told after pages, too", async () => {
+  const entered = await enter({ keep: 20, wishes: { history: 2 } });
+  const { room, server } = entered;
+  const gaps = [];
+  room.on("gap", (gap) => gaps.push(gap));
+  server.say("first");
+  server.cutAfterBytes = 2_000;
+  FakeSocket.last.end(1006);
+  for (let n = 0; n < 80; n += 1) server.sayUnheard(`${n} ${"x".repeat(200)}`);
+  server.epoch = "e2";
+  await comeBack(entered, 40);
+  assert.deepEqual(gaps, [{ missing: null }]);
+  assert.equal(room.epoch, "e2");
+});
+
 test("says so when more was lost than the server keeps, and goes on from its history", async () => {
   const entered = await enter({ keep: 2, wishes: { history: 2 } });
   const gaps = [];
