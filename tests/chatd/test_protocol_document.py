@@ -1,5 +1,6 @@
 """chatd/PROTOCOL.md, replayed: what it shows is what the hub does."""
 
+import asyncio
 import json
 import re
 from itertools import count
@@ -10,13 +11,16 @@ import pytest
 
 import chatd
 from chatd import errors
+from chatd.archive import ArchiveAway
 from chatd.bus import LocalBus
+from chatd.errors import BUS_AWAY, BusAway, FactsRefused, Refused
 from chatd.grants import Rights, to
 from chatd.limits import Limits
 from chatd.moderation import MemoryModeration, Removal, Sanction
 from chatd.room_book import MemoryRoomBook, RoomSettings
 from chatd.session import Identity
-from chatd.wire import CODECS
+from chatd.wire import CODECS, Ping
+from tests.chatd.test_server import Chat
 
 DOCUMENT = (Path(chatd.__file__).parent / "PROTOCOL.md").read_text("utf-8")
 EXAMPLE = re.compile(
@@ -26,12 +30,20 @@ SECTIONS = {
     section.splitlines()[0]: list(EXAMPLE.finditer(section))
     for section in re.split(r"^## ", DOCUMENT, flags=re.M)[1:]
 }
-WITH_EXAMPLES = [title for title, examples in SECTIONS.items() if examples]
+# Shown in bytes, and so on a socket.
+BELOW = "Below the frames"
+WITH_EXAMPLES = [title for title, examples in SECTIONS.items() if examples and title != BELOW]
 # Who says hello in the examples themselves.
 UNGREETED = {
     "Connecting": {"visitor", "resident"},
     "Errors": {"forger", "banned", "newcomer", "stranger"},
     "Kinds of rooms": {"member"},
+    "When something is wrong": {"early", "old", "new", "brief"},
+}
+# Small ones, where an example is over them.
+LIMITS = {
+    "Presence": Limits(presence_members=2),
+    "When something is wrong": Limits(rooms=1, body_bytes=16),
 }
 
 
@@ -42,30 +54,65 @@ class Spent:
         return room == "spent"
 
 
+class Shaky(LocalBus):
+    """A bus whose server can be away."""
+
+    away = False
+
+    def read(self, room, since, history, answer):
+        if self.away:
+            answer(Refused(BUS_AWAY, retry_after_ms=2000))
+        else:
+            super().read(room, since, history, answer)
+
+    def publish(self, drafts):
+        if self.away:
+            self._listener.refused(drafts, BusAway("away", 2000))
+        else:
+            super().publish(drafts)
+
+
+class NoArchive:
+    """A database that is away."""
+
+    async def before(self, room, place, limit):
+        raise ArchiveAway("away")
+
+    after = before
+
+
+def fail(client, frame):
+    raise RuntimeError("a bug")
+
+
 class Stage:
     """The people of one section and what each has heard but not yet been shown."""
 
     def __init__(self, build, clock, codec, title):
         sessions, epochs = count(1), count(1)
-        limits = Limits(presence_members=2) if title == "Presence" else Limits()
+        wrong = title == "When something is wrong"
         self.house = build(
             clock=clock,
-            bus=LocalBus(clock=clock, new_epoch=lambda: f"e{next(epochs)}"),
-            limits=limits,
+            bus=Shaky(clock=clock, new_epoch=lambda: f"e{next(epochs)}"),
+            archive=NoArchive() if wrong else None,
+            limits=LIMITS.get(title, Limits()),
             new_session=lambda: f"s{next(sessions)}",
-            book=MemoryRoomBook(
-                RoomSettings("office", kind="private", users=("member",), subscribed=True),
-                RoomSettings("library", guests=False),
-                RoomSettings("booth", capacity=1),
+            book=(
+                book := MemoryRoomBook(
+                    RoomSettings("office", kind="private", users=("member",), subscribed=True),
+                    RoomSettings("library", guests=False),
+                    RoomSettings("booth", capacity=1),
+                )
             ),
             caps=Spent(),
             moderation=(moderation := MemoryModeration()),
         )
-        self.moderation = moderation
+        self.moderation, self.book = moderation, book
         identities = self.house.tokens.identities
         for token, lasts_s in (("resident", 3600), ("resident, renewed", 7200)):
             expires_at = clock.time() + lasts_s
             identities[token] = Identity("resident", "Resident", expires_at=expires_at)
+        identities["brief"] = Identity("brief", "Brief", expires_at=clock.time() + 30)
         identities["stranger"] = Identity("stranger", "Stranger", frozenset({"guest"}))
         identities["member"] = Identity("member", "Member", subscriptions=("news",))
         office = Identity("member", "Member", rooms=to("office"))
@@ -92,7 +139,8 @@ class Stage:
 
     def listen(self):
         for who, person in self.people.items():
-            self.heard[who] += person.hear()
+            # Pings of the WebSocket are below the frames.
+            self.heard[who] += [heard for heard in person.hear() if "opcode" not in heard]
             if person.pipe.closed is not None:
                 closed = person.pipe.closed
                 self.heard[who].append({"close": closed.code, "reason": closed.reason})
@@ -121,6 +169,42 @@ class Stage:
                 kicked = kind == "kick"
                 self.moderation.put(Sanction(room, who, until_ms, kicked=kicked, **told))
 
+    def happen(self, what):
+        """Let something happen to the server, or to those who are connected."""
+        hub, bus = self.house.hub, self.house.bus
+        match what.split():
+            case [seconds, "s", "pass"]:
+                self.house.clock.advance(float(seconds))
+                for person in self.people.values():
+                    if person.client.open:
+                        hub.handle_timeout(person.client)
+            case [who, "connects"]:
+                self.person(who)
+            case [who, "reads", "nothing"]:
+                pipe = self.person(who).pipe
+                pipe.stuck, pipe.unsent = True, hub.limits.outbox_bytes
+            case ["a", "bug"]:
+                hub._handlers[Ping] = fail
+            case ["the", "disk", "is", "full"]:
+                self.house.facts.refusal = FactsRefused()
+            case ["the", "disk", "has", "room"]:
+                self.house.facts.refusal = None
+            case ["Redis", "is", "away"]:
+                bus.away = True
+            case ["Redis", "is", "back"]:
+                bus.away = False
+            case ["the", "settings", "of", "rooms", "are", "away"]:
+                self.book.away = True
+            case ["the", "settings", "of", "rooms", "are", "back"]:
+                self.book.away = False
+            case [room, "begins", "anew"]:
+                hub.lapsed(room)
+            case ["the", "server", "drains"]:
+                for session in hub.sessions():
+                    hub.close(hub.client(session), errors.DRAINING)
+            case _:
+                raise AssertionError(f"nothing is known to happen as {what!r}")
+
     def wait_for(self, who):
         """Let up to a second pass until there is something to hear."""
         for _ in range(10):
@@ -135,23 +219,46 @@ class Stage:
 
 
 @pytest.mark.parametrize("title", WITH_EXAMPLES)
-def test_the_examples_of_a_section_are_what_happens(build, clock, codec, title):
+async def test_the_examples_of_a_section_are_what_happens(build, clock, codec, title):
     stage = Stage(build, clock, codec, title)
     for example in SECTIONS[title]:
         frame = json.loads(example["json"])
+        if example["who"] == "server":
+            stage.happen(frame["happens"])
+            stage.listen()
+            continue
         if example["who"] == "platform":
             stage.moderate(frame)
             stage.listen()
             continue
         person = stage.person(example["who"])
         if example["way"] == ">":
-            person.say(**frame)
+            if "bytes" in frame:
+                person.say_bytes(bytes.fromhex(frame["bytes"]))
+            else:
+                person.say(**frame)
+            stage.listen()
+            await asyncio.sleep(0)  # whoever asks the archive
             stage.listen()
             continue
         stage.wait_for(example["who"])
         assert stage.heard[example["who"]].pop(0) == frame, example["what"]
     shown = {example["who"] for example in SECTIONS[title] if example["way"] == "<"}
     assert all(stage.heard[who] == [] for who in shown), "something was said that is not shown"
+
+
+async def test_what_is_below_the_frames_ends_as_shown():
+    examples = SECTIONS[BELOW]
+    assert len(examples) % 2 == 0
+    async with Chat(Limits(), None, {}) as chat:
+        for sent, heard in zip(examples[::2], examples[1::2], strict=True):
+            reader, writer = await chat.raw()
+            writer.write(bytes.fromhex(json.loads(sent["json"])["bytes"]))
+            opcode, size = await reader.readexactly(2)
+            told = await reader.readexactly(size)
+            assert opcode == 0x88
+            ending = {"close": int.from_bytes(told[:2], "big"), "reason": told[2:].decode()}
+            assert ending == json.loads(heard["json"]), sent["what"]
 
 
 def test_every_example_is_found():
@@ -166,6 +273,14 @@ def test_every_type_of_frame_has_an_example():
         *("welcome", "joined", "sent", "left", "message", "presence", "pong", "refreshed"),
         *("error", "stated", "states", "online", "muted", "removed"),
     }
+
+
+def test_every_code_and_every_close_code_has_an_example():
+    shown = [json.loads(e["json"]) for found in SECTIONS.values() for e in found]
+    codes = {frame["code"] for frame in shown if frame.get("t") == "error"}
+    assert {r.reason for r in errors.REFUSALS if r.code not in codes} == set()
+    closes = {frame["close"] for frame in shown if "close" in frame}
+    assert {close for close in errors.CLOSES if close.code not in closes} == set()
 
 
 def test_the_tables_are_those_of_the_code():
