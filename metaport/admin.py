@@ -1,20 +1,18 @@
-"""The first admin's account: one user, one password, kept as an scrypt hash (RFC 7914)."""
+"""The first admin's account: one user, one password, kept as a hash (`metaport.passwords`)."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import secrets
 from pathlib import Path
+from typing import Any
 
+from metaport.passwords import hash_now, is_outdated, scrypt_hash, verify_now
 from metaport.secret_files import write_secret
 
 USER = "admin"
 ACCOUNT_FILE = "admin.json"
-# OWASP's floor for scrypt; 32 MiB and about 0.1 s a try.
-_N, _R, _P = 2**15, 8, 3
-_MEMORY_BYTES = 128 * _N * _R * 2
 
 
 def create(secrets_dir: Path) -> str | None:
@@ -39,30 +37,34 @@ def reset(secrets_dir: Path) -> str:
 def check(secrets_dir: Path, user: str, password: str) -> bool:
     """Tell whether user and password are the admin's; takes about 0.1 s whatever the answer.
 
-    Without an account nobody is. Raises `OSError` when its file cannot be read, `ValueError` when
-    it is damaged.
+    A hash of an earlier version is made anew. Without an account nobody is. Raises `OSError` when
+    its file cannot be read, `ValueError` when it is damaged.
     """
+    path = secrets_dir / ACCOUNT_FILE
     try:
-        account = json.loads((secrets_dir / ACCOUNT_FILE).read_text("utf-8"))
-        expected, salt = bytes.fromhex(account["hash"]), bytes.fromhex(account["salt"])
-        given = _hash(password, salt, account["n"], account["r"], account["p"])
-        known = hmac.compare_digest(_bytes(user), _bytes(account["user"]))
+        account = json.loads(path.read_text("utf-8"))
+        known, name = _known(account), account["user"]
+        same = hmac.compare_digest(_bytes(user), _bytes(name))
     except FileNotFoundError:
         return False
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{ACCOUNT_FILE} is damaged") from error
-    return hmac.compare_digest(given, expected) and known
+    right = verify_now(password, known) and same
+    if right and is_outdated(known):
+        write_secret(path, _account(password), replace=True)
+    return right
+
+
+def _known(account: dict[str, Any]) -> str:
+    """Return the hash of an account; until 0.1 it was scrypt, in parts."""
+    if "salt" not in account:
+        return str(account["hash"])
+    salt, digest = bytes.fromhex(account["salt"]), bytes.fromhex(account["hash"])
+    return scrypt_hash(account["n"], account["r"], account["p"], salt, digest)
 
 
 def _account(password: str) -> str:
-    salt = secrets.token_bytes(16)
-    digest = _hash(password, salt, _N, _R, _P)
-    account = {"user": USER, "n": _N, "r": _R, "p": _P, "salt": salt.hex(), "hash": digest.hex()}
-    return json.dumps(account) + "\n"
-
-
-def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
-    return hashlib.scrypt(_bytes(password), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY_BYTES)
+    return json.dumps({"user": USER, "hash": hash_now(password)}) + "\n"
 
 
 def _bytes(text: str) -> bytes:

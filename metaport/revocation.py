@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from metaport.app_keys import KEY_PREFIX
+from metaport.session_turns import SESSION_PREFIX
 from metaport.tokens import Claims
 
 Kind = Literal["token", "user"]
@@ -18,6 +20,8 @@ Kind = Literal["token", "user"]
 # life that can be configured is a year.
 KEPT_S = 400 * 86_400.0
 ID_CHARACTERS = 256
+# What ids of tokens begin with that are taken back together.
+WHOLE = (SESSION_PREFIX, KEY_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,12 @@ def of_token(claims: Claims, now: float) -> Revocation:
     return Revocation("token", claims.token_id, 0.0, until_s)
 
 
+def _whole(token_id: str) -> str | None:
+    """Return the session or the app's key that a token's id begins with."""
+    whole, dot, _ = token_id.partition(".")
+    return whole if dot and whole.startswith(WHOLE) else None
+
+
 class Revocations:
     """The revocations in force in one process."""
 
@@ -94,7 +104,7 @@ class Revocations:
 
     def covers(self, user: str, token_id: str | None, issued_at: float) -> bool:
         """Say whether a token is void; one that tells no age (`issued_at` 0) is the oldest."""
-        if token_id is not None and token_id in self._tokens:
+        if token_id is not None and (token_id in self._tokens or _whole(token_id) in self._tokens):
             return True
         signed_out = self._users.get(user)
         return signed_out is not None and issued_at < signed_out.before_s

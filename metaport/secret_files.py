@@ -10,6 +10,7 @@ from pathlib import Path
 TOKEN_KEY = "token.key"
 WEBHOOK_KEY = "webhook.key"
 API_KEY = "api.key"
+APP_KEY = "app.key"
 # A refresh token lives 30 days by default: with a rotation a month all hold to their end.
 FORMER_KEPT = 3
 SECRET_BYTES = 32  # RFC 7518 section 3.2: as many as the hash has
@@ -58,6 +59,14 @@ def api_key(secrets_dir: Path) -> str:
     Raises `OSError`, `ValueError`.
     """
     return _kept_key(secrets_dir / API_KEY)
+
+
+def app_key(secrets_dir: Path) -> str:
+    """Return the key that the secrets of apps derive from, made at first use.
+
+    Machines on one database need the same file. Raises `OSError`, `ValueError`.
+    """
+    return _kept_key(secrets_dir / APP_KEY)
 
 
 def _kept_key(path: Path) -> str:

@@ -3,11 +3,13 @@
 - HS256 (RFC 7518, section 3.2) with the server's secrets: the first signs, the former ones still
   verify. A platform's own backend may mint with the same secret.
 - EdDSA (RFC 8037) and RS256 with the public keys of another signer (`metaport.jwks`).
+- Any of them with the key of an app (`metaport.app_keys`), which binds the token to that app.
 
 The algorithm decides which keys are looked at and a key is good for one algorithm only, so none
 can be taken for another's. `sub` and `exp` are needed; `name`, `roles`, `rooms` (what may be
 entered, see `chatd.grants`; absent means any room) and `subscribe` (rooms one is in without asking)
-are optional, `jti` and `iat` are what a revocation goes by.
+are optional, `jti` and `iat` are what a revocation goes by. What is minted for a session has its id
+as `sid`, and a `jti` that begins with it, so that the end of a session is one revocation.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any, Protocol
 import jwt
 
 from chatd.grants import Grants, read_grants, read_subscriptions
+from metaport.app_keys import DEFAULT_APP, KEY_PREFIX, AppKeyBook, bind
 from metaport.jwks import ALGORITHMS, KeyUndecided, KeyUnknown, PublicKey
 from metaport.secret_files import signing_secret
 
@@ -42,6 +45,8 @@ NAME_CHARACTERS = 128
 # A server that keeps no time is a minute off before somebody notices, rarely more.
 LEEWAY_S = 90.0
 ACCESS, REFRESH = "access", "refresh"
+# Claims that nobody makes but this server.
+_OURS = frozenset({"app", "sid", "turn"})
 # What `verify_…` would check by a clock of its own; here the clock is the caller's.
 _SIGNATURE_ONLY: Any = {"require": ["sub", "exp"]} | {
     f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")
@@ -94,6 +99,11 @@ class Claims:
     subscriptions: tuple[str, ...] = ()
     token_id: str | None = field(default=None, compare=False)
     issued_at: float = field(default=0.0, compare=False)
+    app: str = DEFAULT_APP
+    session: str | None = field(default=None, compare=False)
+    """The session it was minted for, None for a token that somebody else signed."""
+    turn: int = field(default=0, compare=False)
+    """Of a refresh token: see `metaport.session_turns`."""
 
 
 class PublicKeys(Protocol):
@@ -124,6 +134,7 @@ class Tokens:
         secret: signs, and verifies.
         former: verify only; tokens they signed hold to their end.
         revoked: says of a verified token whether it was taken back.
+        apps: the keys of apps; without them their tokens are nobody's.
     """
 
     def __init__(
@@ -133,10 +144,12 @@ class Tokens:
         former: Sequence[str | bytes] = (),
         trust: Trust | None = None,
         revoked: Callable[[Claims], bool] = lambda _: False,
+        apps: AppKeyBook | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trust = trust or Trust()
         self._revoked = revoked
+        self._apps = apps
         self._monotonic = monotonic
         self.use_secrets(secret, former)
 
@@ -153,6 +166,8 @@ class Tokens:
         *,
         roles: Collection[str] = (),
         rooms: Collection[str] | None = None,
+        app: str = DEFAULT_APP,
+        session: str | None = None,
         ttl_s: float,
         now: float | None = None,
     ) -> str:
@@ -161,7 +176,7 @@ class Tokens:
         Raises:
             ValueError: `user` or `name` is not fit to show, or a room is not a pattern.
         """
-        return self._sign(_body(user, name, roles, rooms), ttl_s, now)
+        return self._sign(_body(user, name, roles, rooms) | _place(app, session), ttl_s, now)
 
     def mint_refresh(
         self,
@@ -170,11 +185,36 @@ class Tokens:
         *,
         roles: Collection[str] = (),
         rooms: Collection[str] | None = None,
+        app: str = DEFAULT_APP,
+        session: str | None = None,
+        turn: int = 0,
         ttl_s: float,
         now: float | None = None,
     ) -> str:
         """Return a refresh token: good for new tokens, never for access."""
-        return self._sign(_body(user, name, roles, rooms) | {"use": REFRESH}, ttl_s, now)
+        body = _body(user, name, roles, rooms) | _place(app, session) | {"use": REFRESH}
+        return self._sign(body | ({"turn": turn} if turn else {}), ttl_s, now)
+
+    def seal(self, use: str, body: Mapping[str, Any], *, ttl_s: float, now: float) -> str:
+        """Return a token that says something to this installation itself, for one use."""
+        return self._sign({"sub": use, **body, "use": use}, ttl_s, now)
+
+    def unseal(self, use: str, token: str, now: float) -> dict[str, Any]:
+        """Return what was sealed for a use. Raises `TokenError`."""
+        try:
+            header = jwt.get_unverified_header(token)
+            secret = self._secrets.get(str(header.get("kid")))
+            if secret is None:
+                raise TokenInvalid("not sealed here")
+            body: dict[str, Any] = _decode(token, secret, ALGORITHM)
+            ends_at = _moment(body, "exp")
+        except (jwt.PyJWTError, ValueError, UnicodeError) as error:
+            raise TokenInvalid(str(error)) from None
+        if body.get("use") != use:
+            raise TokenInvalid("sealed for another use")
+        if now >= ends_at:
+            raise TokenExpired("what was sealed is over")
+        return body
 
     def verify(self, token: str, now: float) -> Claims:
         """Return what an access token claims. Raises `TokenError`."""
@@ -218,7 +258,10 @@ class Tokens:
         """Check the signature; return the claims, the body, and the leeway of its signer."""
         try:
             header = jwt.get_unverified_header(token)
-            body, leeway_s = self._open(token, header)
+            if (kid := _app_key(header)) is not None:
+                body, leeway_s = self._open_of_app(token, header, kid, now), self._trust.leeway_s
+            else:
+                body, leeway_s = self._open(token, header)
             return _claims(body), body, leeway_s
         except KeyUndecided as undecided:
             raise TokenUndecided(undecided.retry_after_s) from None
@@ -242,7 +285,25 @@ class Tokens:
         if body.get("use") == REFRESH:
             raise ValueError("refresh tokens are minted here only")
         self._check_parties(body)
-        return body, self._trust.leeway_s
+        return {claim: body[claim] for claim in body if claim not in _OURS}, self._trust.leeway_s
+
+    def _open_of_app(
+        self, token: str, header: Mapping[str, Any], kid: str, now: float
+    ) -> dict[str, Any]:
+        if "crit" in header:
+            raise ValueError("the token asks for an extension")
+        found = None if self._apps is None else self._apps.get(kid)
+        if found is None:
+            if self._apps is not None and self._apps.away:
+                raise TokenUndecided(1.0)
+            raise ValueError("the key is of no app")
+        key, verifying = found
+        if key.ends_at_s is not None and now >= key.ends_at_s:
+            raise TokenRevoked("the key of the app is void")
+        body = _decode(token, verifying, key.algorithm)
+        if "use" in body:
+            raise ValueError("an app signs access tokens only")
+        return bind(body, key)
 
     def _open_shared(self, token: str) -> dict[str, Any]:
         """Open a token of a backend that has one of our secrets but does not name it."""
@@ -261,6 +322,12 @@ class Tokens:
         meant = audience if isinstance(audience, list) else [audience]
         if self._trust.audience is not None and self._trust.audience not in meant:
             raise ValueError("another audience")
+
+
+def _app_key(header: Mapping[str, Any]) -> str | None:
+    """Return the id of the app's key that a token says it is signed with."""
+    kid = header.get("kid")
+    return kid if isinstance(kid, str) and kid.startswith(KEY_PREFIX) else None
 
 
 def _decode(token: str, key: Any, algorithm: str) -> dict[str, Any]:
@@ -287,6 +354,14 @@ def _body(
     return body | {"rooms": list(rooms)}
 
 
+def _place(app: str, session: str | None) -> dict[str, Any]:
+    """Return the claims that say of which app and session a token is."""
+    place: dict[str, Any] = {} if app == DEFAULT_APP else {"app": app}
+    if session is not None:
+        place |= {"sid": session, "jti": f"{session}.{secrets.token_urlsafe(6)}"}
+    return place
+
+
 def _claims(body: Mapping[str, Any]) -> Claims:
     user = body["sub"]
     rooms = body.get("rooms")
@@ -302,6 +377,9 @@ def _claims(body: Mapping[str, Any]) -> Claims:
         subscriptions=read_subscriptions(body.get("subscribe", [])),
         token_id=token_id,
         issued_at=_moment(body, "iat"),
+        app=_text("app", body.get("app", DEFAULT_APP)),
+        session=None if body.get("sid") is None else _text("sid", body["sid"]),
+        turn=int(_moment(body, "turn")),
     )
 
 
@@ -313,6 +391,12 @@ def _moment(body: Mapping[str, Any], claim: str) -> float:
     if not math.isfinite(moment):  # JSON has no NaN, but Python's decoder takes it
         raise ValueError(f"{claim} is no moment")
     return float(moment)
+
+
+def _text(claim: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{claim} is not a text")
+    return value
 
 
 def _texts(claim: str, value: object) -> list[str]:

@@ -51,3 +51,19 @@ def test_a_damaged_account_is_an_error_and_no_way_in(tmp_path: Path, content: st
     (tmp_path / "admin.json").write_text(content)
     with pytest.raises(ValueError):  # noqa: PT011 - whatever the parser says
         admin.check(tmp_path, "admin", "")
+
+
+def test_a_hash_of_before_still_opens_and_is_made_anew_at_sign_in(tmp_path: Path) -> None:
+    import hashlib
+
+    digest = hashlib.scrypt(b"old-password", salt=b"s" * 16, n=2**12, r=8, p=1)
+    old = {"user": "admin", "n": 2**12, "r": 8, "p": 1, "salt": (b"s" * 16).hex()}
+    file = tmp_path / "admin.json"
+    file.write_text(json.dumps(old | {"hash": digest.hex()}))
+    assert not admin.check(tmp_path, "admin", "wrong-password")
+    assert json.loads(file.read_text())["n"] == 2**12
+    assert admin.check(tmp_path, "admin", "old-password")
+    assert json.loads(file.read_text())["hash"].startswith("$argon2id$")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert admin.check(tmp_path, "admin", "old-password")
+    assert not admin.check(tmp_path, "admin", "wrong-password")
