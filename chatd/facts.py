@@ -5,6 +5,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+# The app of a token that names none.
+DEFAULT_APP = "default"
+
 # Fields are only ever appended, with a default: logs written yesterday are read tomorrow.
 
 
@@ -83,7 +86,7 @@ class MessagesRecovered(
 class ConnectionTime(
     msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="connection"
 ):
-    """`user` held `connections` connections from `start_ms` to `end_ms` (UTC, half-open).
+    """`user` of `app` held `connections` connections from `start_ms` to `end_ms` (UTC, half-open).
 
     Intervals of a user follow each other without gap while the user is connected, so seconds
     counted as floor(end) - floor(start), times `connections`, do not depend on the splitting.
@@ -93,6 +96,7 @@ class ConnectionTime(
     start_ms: int
     end_ms: int
     connections: int = 1
+    app: str = DEFAULT_APP
 
 
 Fact = MessageAccepted | RoomOpened | MessagesDelivered | MessagesRecovered | ConnectionTime

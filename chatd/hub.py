@@ -60,7 +60,7 @@ from chatd.room_book import MemoryRoomBook, RoomBook, RoomsAway
 from chatd.rooms import Room, Rooms
 from chatd.session import Authenticator, Identity, Session, too_fast
 from chatd.states import StateBoards
-from chatd.timesheet import Timesheet
+from chatd.timesheet import Person, Timesheet
 from chatd.websocket import PING, PONG, frame
 from chatd.wire import (
     AskOnline,
@@ -280,7 +280,7 @@ class Hub:
             self._lookout.forget(client)
             if self._people.went(client):
                 self._online.went(client.identity.user_id, self.clock.monotonic())
-            self._owe(self._timesheet.closed(client.identity.user_id, *self._moment()))
+            self._owe(self._timesheet.closed(_person(client.identity), *self._moment()))
 
     def tick(self) -> None:
         """Do what is due by time: checkpoints, counts of big rooms, forgetting."""
@@ -496,7 +496,7 @@ class Hub:
         self._judge_hello(client, good=True)
         self.counters.connections += 1
         self.counters.connections_total += 1
-        self._owe(self._timesheet.opened(identity.user_id, *self._moment()))
+        self._owe(self._timesheet.opened(_person(identity), *self._moment()))
         limits = client.state.limits
         self._delivery.reply(
             client,
@@ -666,3 +666,7 @@ def _call_soon(callback: Callable[[], None]) -> None:
 
 def _call_later(delay_s: float, callback: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+def _person(identity: Identity) -> Person:
+    return Person(identity.user_id, identity.app)

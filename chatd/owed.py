@@ -95,7 +95,7 @@ def _key(fact: Fact) -> tuple[str, ...]:
         case MessagesRecovered():
             return ("recovered", fact.room, fact.user)
         case ConnectionTime():
-            return ("connection", fact.user)
+            return ("connection", fact.app, fact.user)
         case _:
             return ("room", fact.room)
 

@@ -32,6 +32,7 @@ from chatd.errors import (
     TokenRevoked,
     TokenUndecided,
 )
+from chatd.facts import DEFAULT_APP
 from chatd.grants import Grants, Rights, rights_in
 from chatd.limits import Limits, TokenBucket
 from chatd.room_name import is_room_name
@@ -59,7 +60,7 @@ class Identity(NamedTuple):
     """Who a token speaks for.
 
     `rooms` None grants any room; `expires_at` and `issued_at` (0: not told) are in seconds of UTC;
-    `subscriptions` are rooms joined without asking.
+    `subscriptions` are rooms joined without asking; usage outside rooms is that of `app`.
     """
 
     user_id: str
@@ -70,6 +71,7 @@ class Identity(NamedTuple):
     subscriptions: tuple[str, ...] = ()
     token_id: str | None = None
     issued_at: float = 0.0
+    app: str = DEFAULT_APP
 
     @property
     def guest(self) -> bool:

@@ -3,11 +3,19 @@
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import islice
+from typing import NamedTuple
 
-from chatd.facts import ConnectionTime
+from chatd.facts import DEFAULT_APP, ConnectionTime
 
 # A wall clock that is further off than this was set, not slewed.
 _STEP_MS = 1000
+
+
+class Person(NamedTuple):
+    """A user of an app."""
+
+    id: str
+    app: str = DEFAULT_APP
 
 
 class _Stretch:
@@ -31,12 +39,12 @@ class Timesheet:
     def __init__(self, checkpoint_s: float = 4.0) -> None:
         self._checkpoint_s = checkpoint_s
         # Least recently checkpointed first.
-        self._stretches: dict[str, _Stretch] = {}
+        self._stretches: dict[Person, _Stretch] = {}
         # Beginnings by age, some of stretches that have ended: the wall clock may be set, so the
         # least recently checkpointed need not be the first in UTC.
-        self._beginnings: list[tuple[int, str]] = []
+        self._beginnings: list[tuple[int, Person]] = []
 
-    def opened(self, user: str, now: float, utc_ms: int) -> ConnectionTime | None:
+    def opened(self, user: Person, now: float, utc_ms: int) -> ConnectionTime | None:
         """Count one more connection of `user`; return the stretch this ends."""
         ended = self._end(user, now, utc_ms)
         stretch = self._stretches.get(user)
@@ -46,7 +54,7 @@ class Timesheet:
         stretch.connections += 1
         return ended
 
-    def closed(self, user: str, now: float, utc_ms: int) -> ConnectionTime | None:
+    def closed(self, user: Person, now: float, utc_ms: int) -> ConnectionTime | None:
         """Count one connection less; return the stretch this ends."""
         ended = self._end(user, now, utc_ms)
         stretch = self._stretches[user]
@@ -77,13 +85,13 @@ class Timesheet:
     def __len__(self) -> int:
         return len(self._stretches)
 
-    def _due(self, now: float) -> Iterator[str]:
+    def _due(self, now: float) -> Iterator[Person]:
         for user, stretch in self._stretches.items():
             if now - stretch.since_s < self._checkpoint_s:
                 return
             yield user
 
-    def _end(self, user: str, now: float, utc_ms: int) -> ConnectionTime | None:
+    def _end(self, user: Person, now: float, utc_ms: int) -> ConnectionTime | None:
         stretch = self._stretches.get(user)
         if stretch is None:
             return None
@@ -96,7 +104,7 @@ class Timesheet:
         heappush(self._beginnings, (stretch.since_ms, user))
         if end_ms == start_ms:
             return None
-        return ConnectionTime(user, start_ms, end_ms, stretch.connections)
+        return ConnectionTime(user.id, start_ms, end_ms, stretch.connections, user.app)
 
     def _forget_ended(self) -> None:
         beginnings = self._beginnings

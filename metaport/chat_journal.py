@@ -29,7 +29,7 @@ from metaport.boot import boot_id
 from metaport.log import LogError, read
 from metaport.usage_log import Count, UsageLog
 from metering import meters
-from metering.events import Subject
+from metering.events import Subject, no_room_of
 from metering.message_tally import MessageCount
 from metering.windows import seconds_by_window
 
@@ -149,7 +149,7 @@ def chat_counts(fact: Fact) -> Iterator[Count]:
             subject = Subject(fact.room, fact.user)
             yield Count(meters.MESSAGES_RECOVERED, subject, fact.at_ms // 1000, fact.count)
         case ConnectionTime():
-            subject = Subject("", fact.user)
+            subject = Subject(no_room_of(fact.app), fact.user)
             for start_s, seconds in seconds_by_window(fact.start_ms, fact.end_ms):
                 held_s = seconds * fact.connections
                 yield Count(meters.CONNECTION_SECONDS, subject, start_s, held_s)

@@ -210,6 +210,10 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
         help=say("형식 (focus: FinOps FOCUS 열의 CSV)", "form (focus: CSV in FinOps columns)"),
     )
     report.add_argument("--output", type=Path, metavar="FILE", help=say("쓸 파일", "file to write"))
+    report.add_argument(
+        "--by", choices=("app", "space", "room", "node", "user"),
+        help=say("사용량을 나누어 볼 기준", "what to tell usage apart by"),
+    )  # fmt: skip
     close = add(usage, "close", _usage_close, "끝난 달을 마감합니다", "close a month that is over")
     close.add_argument("month", metavar="YYYY-MM", help=say("월", "month"))
     close.add_argument(
@@ -594,13 +598,13 @@ def _usage_closed(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from metaport.usage_commands import print_report
+    from metering.dimensions import Dimension
 
     if not _is_month(arguments):
         return MISUSED
-    config = _load(arguments)
-    return asyncio.run(
-        print_report(config, arguments.month, arguments.format, arguments.lang, arguments.output)
-    )
+    config, by = _load(arguments), Dimension(arguments.by) if arguments.by else None
+    month, form = arguments.month, arguments.format
+    return asyncio.run(print_report(config, month, form, arguments.lang, arguments.output, by=by))
 
 
 def _is_month(arguments: argparse.Namespace) -> bool:

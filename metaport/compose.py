@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from chatd import errors as chat
-from chatd.facts import MessagesRecovered
+from chatd.facts import DEFAULT_APP, MessagesRecovered
 from chatd.grants import Rights, to
 from chatd.hub import Hub
 from chatd.limits import Limits
@@ -110,6 +110,7 @@ def identity_of(claims: Claims) -> Identity:
         claims.subscriptions,
         claims.token_id,
         claims.issued_at,
+        getattr(claims, "app", DEFAULT_APP),
     )
 
 

@@ -21,6 +21,7 @@ from metaport.log import Follower, LogError, LogTrimmed, trim
 from metaport.usage_log import NewestUsage
 from metering.budget_statement import BudgetStatement, state_budget
 from metering.contract import Contract
+from metering.dimensions import Dimension
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint
 from metering.figures import figures_of
@@ -219,8 +220,12 @@ class LedgerReports:
         self._book = book
         self._zone = zone
 
-    async def month(self, month: str, now: float, *, details: bool = False) -> Report:
+    async def month(
+        self, month: str, now: float, *, details: bool = False, by: Dimension | None = None
+    ) -> Report:
         """Build the report of a month such as 2026-11, with usage by day and room if asked.
+
+        `by` asks for usage by one dimension; of a closed month, of places only.
 
         That of a closed month is made from what was closed, whatever the ledger and the price
         book say now.
@@ -231,7 +236,7 @@ class LedgerReports:
         corrections: list[Correction] = []
         if self._periods is not None:
             if (closed := await self._periods.closed(month)) is not None:
-                report = await self._periods.report(closed, details=details)
+                report = await self._periods.report(closed, details=details, by=by)
                 # What the ledger knows today is not what was closed: that was kept.
                 compared = tuple(map(reconciliation_of, closed.reconciled))
                 aside = Aside(closed.figures, {}, compared)
@@ -245,6 +250,7 @@ class LedgerReports:
             now,
             details=details,
             corrections=[found.as_adjustment() for found in corrections],
+            by=by,
         )
         return replace(report, aside=await self._aside(report)) if details else report
 

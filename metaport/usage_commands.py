@@ -20,6 +20,7 @@ from metaport.usage import LedgerReports, price_book
 from metaport.usage_privacy import usage_key
 from metering.budget_document import budget_document
 from metering.contract import load_contract
+from metering.dimensions import Dimension
 from metering.errors import MeteringError
 from metering.forms import FORMS
 from metering.market import Rate, compare, load_market
@@ -65,12 +66,18 @@ async def open_ledger(config: Config, *, create: bool = False) -> AsyncIterator[
 
 
 async def print_report(
-    config: Config, month: str, form: str, lang: Lang, output: Path | None
+    config: Config,
+    month: str,
+    form: str,
+    lang: Lang,
+    output: Path | None,
+    *,
+    by: Dimension | None = None,
 ) -> int:
     """Write the report of a month to `output` or standard output; returns the exit code."""
 
     async def make(reports: LedgerReports, now: float) -> bytes:
-        report = await reports.month(month, now, details=form in DETAILED)
+        report = await reports.month(month, now, details=form in DETAILED, by=by)
         return RENDERERS[form](report, lang)
 
     return await _answer(config, make, form, lang, output)

@@ -21,6 +21,11 @@ class Place(NamedTuple):
     room: str
 
 
+def no_room_of(app: str) -> str:
+    """Return what stands for the room where usage of an app is in none: its name and a colon."""
+    return "" if app == DEFAULT_APP else f"{app}:"
+
+
 # Busy rooms are asked for with every row; the name of one takes up to 500 bytes.
 @lru_cache(maxsize=65_536)
 def place_of(room: str) -> Place:

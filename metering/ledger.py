@@ -60,6 +60,12 @@ class Ledger(Protocol):
     async def by_place(self, start_s: int, end_s: int) -> Mapping[tuple[str, Place], int]:
         """Add up each (meter, place) over the same windows."""
 
+    async def by_node(self, start_s: int, end_s: int) -> Mapping[tuple[str, str], int]:
+        """Add up each (meter, node) over the same windows.
+
+        Raises PeriodError where the details of the time asked for are no longer kept.
+        """
+
     async def sessions(
         self, start_s: int, end_s: int, meters: Collection[str]
     ) -> Mapping[str, Sequence[Piece]]:
@@ -157,6 +163,14 @@ class MemoryLedger:
         return _summed(
             ((meter, place_of(subject.room)), quantity)
             for meter, subject, quantity in self._rows(start_s, end_s)
+        )
+
+    async def by_node(self, start_s: int, end_s: int) -> dict[tuple[str, str], int]:
+        """Add up each (meter, node) over the same windows."""
+        return _summed(
+            ((meter, node), quantity)
+            for (node, _, meter, _, window_start_s), quantity in self._quantities.items()
+            if meter not in GAUGES and start_s <= window_start_s < end_s
         )
 
     async def sessions(

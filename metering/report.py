@@ -19,10 +19,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from metering.breakdown import break_down
+from metering.dimensions import Dimension, used_by
 from metering.errors import PriceMissing
-from metering.events import Place
 from metering.forms import FORMS
 from metering.ledger import Ledger
 from metering.money import EXACT
@@ -32,7 +34,7 @@ from metering.rating.month import Part, rate_month
 from metering.rating.rounding import Piece, Scope
 from metering.report_csv import render_csv
 from metering.report_focus import render_focus
-from metering.statement import Line, LineId, Report
+from metering.statement import By, Line, LineId, Report
 from metering.statement_document import document_of
 from metering.windows import Period, days_of, month_period, open_zone
 
@@ -61,13 +63,14 @@ async def build_report(
     details: bool = False,
     corrections: Sequence[Adjustment] = (),
     within: Period | None = None,
+    by: Dimension | None = None,
 ) -> Report:
     """Make the statement of a month like 2026-11, as far as the ledger knows it.
 
     A month is complete when it is over and every reader has come to its end; its bytes then
     depend on ledger and price book alone. `details` asks for usage by day, room and app;
     `corrections` are those of closed months that are booked in this one; `within` is the part of
-    the month that a contract covers.
+    the month that a contract covers; `by` asks for usage by one more dimension.
 
     Raises PeriodError, PriceMissing, LedgerUnavailable.
     """
@@ -98,8 +101,9 @@ async def build_report(
         vat=rated.vat,
         total=EXACT.add(rated.subtotal, rated.vat),
         by_day=await _by_day(ledger, period, opened) if details else {},
-        by_room=await _by_place(ledger, period, lambda place: place.room) if details else {},
-        by_app=await _by_place(ledger, period, lambda place: place.app) if details else {},
+        by_room=await used_by(ledger, Dimension.ROOM, period) if details else {},
+        by_app=await used_by(ledger, Dimension.APP, period) if details else {},
+        by=None if by is None else By(by, await used_by(ledger, by, period)),
     )
 
 
@@ -110,16 +114,6 @@ async def _by_day(
         datetime.fromtimestamp(day.start_s, zone).date().isoformat(): await ledger.totals(*day)
         for day in days_of(period, zone)
     }
-
-
-async def _by_place(
-    ledger: Ledger, period: Period, key: Callable[[Place], str]
-) -> Mapping[str, Mapping[str, int]]:
-    places: dict[str, dict[str, int]] = {}
-    for (meter, place), quantity in (await ledger.by_place(*period)).items():
-        meters = places.setdefault(key(place), {})
-        meters[meter] = meters.get(meter, 0) + quantity
-    return dict(sorted(places.items()))
 
 
 def session_parts(
@@ -182,7 +176,22 @@ def _seconds(pieces: Sequence[Piece]) -> int:
 
 def render_json(report: Report, _lang: str = "en") -> bytes:
     """Write a statement as JSON; it has no words, so every language gets the same bytes."""
-    return (json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n").encode()
+    stated = report.as_json()
+    if report.by is not None:
+        stated["by"] = _by_json(report, report.by)
+    return (json.dumps(stated, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def _by_json(report: Report, by: By) -> dict[str, Any]:
+    shared = break_down(report.lines, report.adjustments, by.used, report.currency)
+    return {
+        "dimension": by.dimension.value,
+        "shares": [
+            {"key": each.key, "quantities": dict(each.quantities), "amount": f"{each.amount:f}"}
+            for each in shared.shares
+        ],
+        "apart": f"{shared.apart:f}",
+    }
 
 
 def _render_document(form: str, report: Report, lang: str) -> bytes:

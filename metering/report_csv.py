@@ -3,7 +3,8 @@
 import csv
 import io
 
-from metering.meters import METERS
+from metering.breakdown import break_down
+from metering.meters import FIGURES, METERS
 from metering.money import plain
 from metering.statement import Report
 from metering.statement_document import title_of
@@ -74,6 +75,15 @@ def render_csv(report: Report, lang: str) -> str:
                 "amount": f"{adjustment.amount:f}",
             }
         )
+    if report.by is not None:
+        used = report.by.used
+        shared = break_down(report.lines, report.adjustments, used, report.currency)
+        for share in shared.shares:
+            key = every | {"kind": f"by_{report.by.dimension}", "title": share.key}
+            writer.writerow(key | {"amount": f"{share.amount:f}"})
+            for meter, quantity in sorted(share.quantities.items()):
+                unit = _unit_of(meter)
+                writer.writerow(key | {"meter": meter, "quantity": quantity, "unit": unit})
     vat_title = said.vat.format(percent=plain(report.vat_percent))
     for kind, title, amount in (
         ("subtotal", said.subtotal, report.subtotal),
@@ -82,3 +92,8 @@ def render_csv(report: Report, lang: str) -> str:
     ):
         writer.writerow(every | {"kind": kind, "title": title, "amount": f"{amount:f}"})
     return BYTE_ORDER_MARK + file.getvalue()
+
+
+def _unit_of(meter: str) -> str:
+    found = METERS.get(meter) or FIGURES[meter]
+    return found.unit.value

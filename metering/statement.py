@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from metering.dimensions import Dimension
 from metering.meters import METERS
 from metering.money import Currency, plain
 from metering.pricebook import Per
@@ -58,6 +59,13 @@ class Aside:
     reconciled: tuple[Reconciliation, ...]
 
 
+class By(NamedTuple):
+    """What was used by the keys of a dimension, then by meter."""
+
+    dimension: Dimension
+    used: Mapping[str, Mapping[str, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A month's statement. `as_of_s` is the second up to which its figures are known."""
@@ -78,6 +86,7 @@ class Report:
     by_day: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     by_room: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     by_app: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    by: By | None = None
     # What is told beside the priced meters; None where it was not asked for or not kept.
     aside: "Aside | None" = None
 

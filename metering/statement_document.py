@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from metering.aside_document import aside_tables
 from metering.breakdown import Breakdown, break_down
+from metering.dimensions import Dimension
 from metering.document import (
     Cell,
     Chart,
@@ -26,7 +27,7 @@ from metering.document import (
 from metering.meters import METERS, Meter, Service
 from metering.money import EXACT, plain, total
 from metering.pricebook import Per
-from metering.statement import Line, Report
+from metering.statement import By, Line, Report
 from metering.statement_words import Words, adjustment_title
 from metering.statement_words import words as words_of
 from metering.units import Unit
@@ -145,7 +146,48 @@ def _details(report: Report, said: Words) -> Iterator[Table | Chart]:
     if report.by_room:
         rooms = break_down(report.lines, report.adjustments, report.by_room, report.currency)
         yield _shares(rooms, report, said, (said.by_room, said.room), MOST_ROOMS)
+    if report.by is not None:
+        yield _by(report, report.by, said)
     yield from _aside(report, said)
+
+
+def _by(report: Report, by: By, said: Words) -> Table:
+    """Table what each key of a dimension used of each meter, and what that comes to."""
+    shared = break_down(report.lines, report.adjustments, by.used, report.currency)
+    used = [
+        meter
+        for meter in METERS.values()
+        if any(s.quantities.get(meter.name) for s in shared.shares)
+    ]
+    rows = [
+        Row(
+            (
+                Cell(_key(share.key, by.dimension, said)),
+                *(_used(share.quantities.get(meter.name, 0), meter) for meter in used),
+                _amount(share.amount),
+            )
+        )
+        for share in shared.shares
+    ]
+    blanks = words(*[""] * len(used))
+    if shared.apart:
+        rows.append(Row((Cell(said.apart), *blanks, _amount(shared.apart))))
+    rows.append(Row((Cell(said.subtotal), *blanks, _amount(report.subtotal)), Style.SUM))
+    title, key = said.by[by.dimension]
+    units = (f"{meter.title(said.lang)} ({said.units[meter.unit]})" for meter in used)
+    headings = (key, *units, said.amount.format(currency=report.currency.name(said.lang)))
+    return table(headings, (False, *[True] * len(used), True), rows, title, said.shares)
+
+
+def _key(key: str, dimension: Dimension, said: Words) -> str:
+    if key.endswith(":") and dimension is Dimension.ROOM:  # `metering.events.no_room_of`
+        return f"{said.no_room} {key[:-1]}"
+    return key or said.nothing
+
+
+def _used(quantity: int, meter: Meter) -> Cell:
+    digits = BYTES_IN_GB_DIGITS if meter.unit is Unit.BYTE else 0
+    return _number(Decimal(quantity).scaleb(-digits, EXACT))
 
 
 def _aside(report: Report, said: Words) -> Iterator[Table]:
@@ -169,7 +211,7 @@ def _shares(
     if most is not None:
         shares.sort(key=lambda share: (-share.amount, share.key))
     shown, rest = shares[:most], shares[most:] if most is not None else []
-    rows = [_share(share.key or said.no_room, share.amounts) for share in shown]
+    rows = [_share(_named(share.key, said), share.amounts) for share in shown]
     if rest:
         summed = {service: total(share.amounts[service] for share in rest) for service in Service}
         rows.append(_share(said.others.format(count=len(rest)), summed))
@@ -181,6 +223,10 @@ def _shares(
     amount = said.amount.format(currency=report.currency.name(said.lang))
     numbers = (False, *[True] * len(Service), True)
     return table([*headings, amount], numbers, rows, title, said.shares)
+
+
+def _named(room: str, said: Words) -> str:
+    return _key(room, Dimension.ROOM, said) if room else said.no_room
 
 
 def _share(key: str, amounts: Mapping[Service, Decimal]) -> Row:

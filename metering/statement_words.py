@@ -1,5 +1,6 @@
 """The words of a statement in Korean and English."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -43,10 +44,12 @@ class Words:
     by_day: str
     by_room: str
     by_app: str
+    by: Mapping[str, tuple[str, str]]
     day: str
     room: str
     app: str
     no_room: str
+    nothing: str
     others: str
     apart: str
     shares: str
@@ -93,10 +96,18 @@ KOREAN = Words(
     by_day="일자별 금액",
     by_room="방별 금액",
     by_app="앱별 금액",
+    by={
+        "app": ("앱별 사용량과 금액", "앱"),
+        "space": ("공간별 사용량과 금액", "공간"),
+        "room": ("방별 사용량과 금액", "방"),
+        "node": ("서버별 사용량과 금액", "서버"),
+        "user": ("사용자별 사용량과 금액", "사용자"),
+    },
     day="일자",
     room="방",
     app="앱",
     no_room="(방 없음)",
+    nothing="(없음)",
     others="그 밖의 방 {count}개",
     apart="정액·할인·약정·절사",
     shares=(
@@ -167,10 +178,18 @@ ENGLISH = Words(
     by_day="Amounts by day",
     by_room="Amounts by room",
     by_app="Amounts by app",
+    by={
+        "app": ("Usage and amounts by app", "App"),
+        "space": ("Usage and amounts by space", "Space"),
+        "room": ("Usage and amounts by room", "Room"),
+        "node": ("Usage and amounts by node", "Node"),
+        "user": ("Usage and amounts by user", "User"),
+    },
     day="Day",
     room="Room",
     app="App",
     no_room="(no room)",
+    nothing="(none)",
     others="{count} other rooms",
     apart="Fees, discounts, commitment, cut",
     shares=(

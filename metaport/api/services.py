@@ -21,6 +21,7 @@ from metaport.tokens import Claims, Tokens
 from metaport.webhooks import Secrets
 from metering.budget_statement import BudgetStatement
 from metering.contract import Contract
+from metering.dimensions import Dimension
 from metering.report import Report
 
 
@@ -82,7 +83,9 @@ class RoomStore(Protocol):
 class Reports(Protocol):
     """Questions to the ledger, priced."""
 
-    async def month(self, month: str, now: float, *, details: bool = False) -> Report:
+    async def month(
+        self, month: str, now: float, *, details: bool = False, by: Dimension | None = None
+    ) -> Report:
         """Build the report of a month; raises `ValueError` on an impossible month."""
 
     async def budget(self, contract: Contract, now: float) -> BudgetStatement:

@@ -14,6 +14,7 @@ from metaport.language import Lang, Say
 from metaport.roles import Permission
 from metering.budget_document import budget_document
 from metering.contract import load_contract
+from metering.dimensions import Dimension
 from metering.document_html import STYLE_SOURCE
 from metering.errors import MeteringError
 from metering.forms import FORMS
@@ -39,6 +40,7 @@ class ReportQuery(msgspec.Struct):
     month: Month
     format: Literal["json", "text", "csv", "focus", "html", "xlsx", "pdf"] = "json"
     lang: Lang | None = None
+    by: Literal["app", "space", "room", "node", "user"] | None = None
 
 
 class BudgetQuery(msgspec.Struct):
@@ -56,7 +58,8 @@ async def report(request: web.Request) -> web.Response:
     form = query.format
     language = query.lang or ("ko" if wants_korean(request) else "en")
     try:
-        month = await services.reports.month(query.month, now, details=form in DETAILED)
+        by = None if query.by is None else Dimension(query.by)
+        month = await services.reports.month(query.month, now, details=form in DETAILED, by=by)
         # Laying out a PDF takes a second: chat goes on meanwhile.
         body = await asyncio.to_thread(RENDERERS[form], month, language)
     except ValueError as error:

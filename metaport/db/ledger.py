@@ -161,6 +161,16 @@ class SqlLedger:
                 )
             }
 
+    async def by_node(self, start_s: int, end_s: int) -> dict[tuple[str, str], int]:
+        """Add up each (meter, node) over the same windows."""
+        table = usage_window.c
+        keys = (table.meter, table.node)
+        query = select(*keys, func.sum(table.quantity)).where(_within(usage_window, start_s, end_s))
+        async with self.transaction() as connection:
+            await self._refuse_forgotten(connection, start_s)
+            found = await connection.execute(query.group_by(*keys))
+            return {(meter, node): int(total) for meter, node, total in found}
+
     async def sessions(
         self, start_s: int, end_s: int, meters: Collection[str]
     ) -> dict[str, list[Piece]]:

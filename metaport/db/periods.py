@@ -14,8 +14,9 @@ from metaport.db.ledger import SqlLedger
 from metaport.db.reconciling import compared_between
 from metaport.db.tables.periods import closed_line, closed_month, correction
 from metaport.db.tables.usage import reader_checkpoint, usage_day
-from metering.errors import MonthAltered, MonthClosed, MonthOpen
-from metering.events import Place
+from metering.dimensions import Dimension
+from metering.errors import MonthAltered, MonthClosed, MonthOpen, PeriodError
+from metering.events import Place, Subject
 from metering.figures import figures_of
 from metering.ledger import MemoryLedger
 from metering.meters import ACTIVE_USERS
@@ -162,14 +163,16 @@ class Periods:
             raise MonthAltered(f"{month} is not what was closed: {digest}, not {closed.digest}")
         return digest
 
-    async def report(self, closed: ClosedMonth, *, details: bool = False) -> Report:
+    async def report(
+        self, closed: ClosedMonth, *, details: bool = False, by: Dimension | None = None
+    ) -> Report:
         """Make the statement of a closed month again, from what was closed.
 
         Raises MonthAltered where that is not the statement that was closed.
         """
         lines = await self.lines(closed.month)
         report = await _rated(closed, lines, [_correction(one) for one in closed.corrections],
-                              details=details)  # fmt: skip
+                              details=details, by=by)  # fmt: skip
         if json.dumps(report.as_json(), ensure_ascii=False) != closed.statement:
             raise MonthAltered(f"{closed.month} is priced otherwise now than when it was closed")
         return report
@@ -302,6 +305,7 @@ async def _rated(
     booked: Any,
     *,
     details: bool = False,
+    by: Dimension | None = None,
     corrected: Iterable[ClosedLine] = (),
 ) -> Report:
     return await build_report(
@@ -312,6 +316,7 @@ async def _rated(
         closed.closed_at_s,
         details=details,
         corrections=[found.as_adjustment() for found in booked],
+        by=by,
     )
 
 
@@ -356,6 +361,16 @@ class ClosedLedger(MemoryLedger):
                 key = line.meter, Place(line.app, line.space, line.room)
                 sums[key] = sums.get(key, 0) + line.quantity
         return sums
+
+    async def by_node(self, start_s: int, end_s: int) -> dict[tuple[str, str], int]:
+        """Refuse: a closed month keeps places."""
+        raise PeriodError("a closed month is kept by day and room, not by node")
+
+    async def by_subject(
+        self, start_s: int, end_s: int, *, room: str | None = None, user: str | None = None
+    ) -> dict[tuple[str, Subject], int]:
+        """Refuse: a closed month keeps places."""
+        raise PeriodError("a closed month is kept by day and room, not by user")
 
     async def sessions(
         self, start_s: int, end_s: int, meters: Collection[str]

@@ -7,7 +7,7 @@ FACTS = [
     MessageAccepted("r", "e", 1, "e-1", "u", "U", 5, {"a": [1, None]}, "k", 3),
     RoomOpened("r", "e", 7),
     MessagesRecovered("r", "u", 5, 9),
-    ConnectionTime("u", 1, 2, 3),
+    ConnectionTime("u", 1, 2, 3, "game"),
 ]
 
 
