@@ -378,18 +378,19 @@ class MediaRelay:
         Sessions it does not know join again; WHIP and WHEP participants that this process does
         not know are present again.
         """
-        answer = await link.request("sessions", sessions=list(self._clients))
-        link.returned()
-        await self._look(link)
-        self._match(link.name, answer["participants"])
-        known = set(answer["known"])
-        self._close([p for p in self._places_on(link.name) if p[0] not in known])
+        # Before it is told who is there: it must not count on whom another SFU counts.
         for (name, session, room), (client, frame) in list(self._unheard_leaves.items()):
             if name == link.name:
                 del self._unheard_leaves[name, session, room]
                 await self._carry(link, client, {**frame, "t": "media.leave"})
                 if self._places.get(session, {}).get(room) == name:
                     del self._places[session][room]
+        answer = await link.request("sessions", sessions=list(self._clients))
+        link.returned()
+        await self._look(link)
+        self._match(link.name, answer["participants"])
+        known = set(answer["known"])
+        self._close([p for p in self._places_on(link.name) if p[0] not in known])
 
     def _match(self, name: str, members: Iterable[Member]) -> None:
         present = {member["participant"]: member for member in members}
@@ -445,7 +446,12 @@ class MediaRelay:
 
     async def _look(self, link: SfuLink) -> None:
         """Learn an SFU's load, keep its rooms placed there, and move those that are not."""
-        link.learn(await link.request("load"), time.monotonic())
+        load = await link.request("load")
+        if load.get("claim"):
+            # It heard nothing of this process for too long to be sure of its people.
+            await self.compare(link)
+            return
+        link.learn(load, time.monotonic())
         try:
             elsewhere = await self._placements.renew(link.name, link.rooms)
         except PlacementsAway:

@@ -39,6 +39,9 @@ CHECKPOINTS_AT_ONCE = 100
 # A page reloads, a phone changes networks, a hub restarts within this.
 SESSION_GRACE_S = 15.0
 LINK_GRACE_S = 20.0
+# A hub asks for our load each second. It sends people elsewhere 4 s after the last answer at the
+# earliest (`metaport.media`): by then we have stopped counting them.
+LEASE_S = 3.0
 TRANSPORT_GRACE_S = 15.0
 # Connecting to another SFU takes a second; what was handed over is kept until the client says so.
 HAND_OVER_S = 10.0
@@ -381,6 +384,9 @@ class Conference:
             return
         if participant.dead_until is not None and now >= participant.dead_until:
             self.leave(participant, "transport_lost")
+            return
+        if now >= participant.stay.vouched_s + LINK_GRACE_S:
+            self.leave(participant)  # their hub neither speaks nor hangs up
             return
         subscribing = participant.subscribing
         if subscribing is not None and subscribing.handle_timeout(now):

@@ -5,8 +5,9 @@ from math import inf
 # Packets may overtake each other; what is still missing after this is lost. WebRTC senders pace
 # in bursts 5 ms apart, so 10 ms is two bursts.
 REORDER_WAIT_S = 0.010
-# Sound leaves a packet every 20 ms: one that the next has overtaken is late by as much already.
-AUDIO_REORDER_WAIT_S = 0.005
+# Sound leaves a packet every 20 ms: one that the next has overtaken is late by as much already, and
+# is asked for at once. What comes after all is dropped as a repeat.
+AUDIO_REORDER_WAIT_S = 0.0
 # The round trip assumed before the first healed loss has measured it.
 FIRST_RTT_S = 0.1
 MIN_RETRY_S = 0.020

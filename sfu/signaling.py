@@ -5,9 +5,10 @@ others are to hear of it waits in `Conference.drain_events`, so that a reply lea
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from sfu import sdp
-from sfu.conference import LINK_GRACE_S, SESSION_GRACE_S, Conference
+from sfu.conference import LEASE_S, LINK_GRACE_S, SESSION_GRACE_S, Conference
 from sfu.control import Link, Map
 from sfu.errors import Refused, SdpError
 from sfu.media_frames import (
@@ -58,6 +59,8 @@ class Signaling:
         # The hubs that have asked anything and are still connected.
         self.links: list[Link] = []
         self.hubs: list[Link] = []  # those of them that have chat sessions, and move people
+        # Until when a hub vouches for its people: those that ask for our load.
+        self._leases: dict[Link, float] = {}
         # Called when a hub or an operator asks this process to end once it is drained.
         self.stop: Callable[[], None] = _go_on
 
@@ -87,7 +90,8 @@ class Signaling:
             case Diagnose():
                 return {"rooms": self.conference.diagnose(operation.room)}
             case Load():
-                return {**self.conference.load(), "hubs": len(self.hubs)}
+                claim = not self._renew(link)
+                return {**self.conference.load(), "hubs": len(self.hubs), "claim": claim}
             case HandOver():
                 return self._hand_over(operation)
             case EndRoom():
@@ -118,6 +122,7 @@ class Signaling:
             self.links.remove(link)
         if link in self.hubs:
             self.hubs.remove(link)
+        self._leases.pop(link, None)
         for participant in self.conference.participants.values():
             if participant.link is link:
                 participant.link = None
@@ -125,6 +130,20 @@ class Signaling:
                     self.conference.grant_grace(participant, LINK_GRACE_S)
 
     # Chat sessions
+
+    def _renew(self, link: Link) -> bool:
+        """Have a hub vouch for its people for another while; `False` when it was silent too long.
+
+        Then it may have sent them elsewhere: it has to say whom it has (`sessions`).
+        """
+        now = self.conference.clock()
+        if now > self._leases.get(link, now):
+            return False
+        until = self._leases[link] = now + LEASE_S
+        for participant in self.conference.participants.values():
+            if participant.link is link and participant.role == "chat":
+                self.conference.usage.vouch(participant.stay, until)
+        return True
 
     def _close_session(self, session: str) -> Map:
         for participant in self._sessions.pop(session, {}).values():
@@ -141,6 +160,8 @@ class Signaling:
         """
         if link not in self.hubs:
             self.hubs.append(link)
+        if link in self._leases:
+            self._leases[link] = self.conference.clock() + LEASE_S
         living = set(sessions)
         for participant in self.conference.participants.values():
             if participant.stay.handed_over:
@@ -176,6 +197,7 @@ class Signaling:
         participant.session = session
         participant.link = link
         participant.grace_until = None
+        self.conference.usage.vouch(participant.stay, self._leases.get(link, inf))
         self._sessions.setdefault(session, {})[participant.room.name] = participant
         if participant.subscribing is not None and participant.subscribing.answer_until is not None:
             participant.subscribing.offer_again()

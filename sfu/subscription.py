@@ -31,6 +31,9 @@ RING_PACKETS = {"video": 500, "audio": 200}
 
 # A receiver that asks again sooner than this has not waited for the answer.
 MIN_REPEAT_S = 0.020
+# Chromium asks for a lost sound with each packet that follows, every 20 ms, until it is too late: a
+# packet of sound is small, and the next answer may be the one that gets through.
+SOUND_REPEAT_S = 0.010
 FIRST_RTT_S = 0.1
 # Sender reports remembered for the round trip: the receiver answers to the last one.
 KEPT_REPORTS = 8
@@ -228,13 +231,15 @@ class Subscription(Flow):
     def repeat(self, lost: Sequence[int], now: float) -> None:
         """Answer a NACK: packets of the ring in RTX where negotiated, else exactly as sent.
 
-        At most a ring of packets each second, and none twice within a round trip.
+        At most a ring of packets each second, and of pictures none twice within a round trip.
         """
         if now - self._budget_at >= 1.0:
             self._budget_at = now
             self._repeated_in_budget = 0
             self._repeated = {n: at for n, at in self._repeated.items() if now - at < 1.0}
         wait = max(self.rtt_s or FIRST_RTT_S, MIN_REPEAT_S)
+        if self.track.kind == "audio":
+            wait = SOUND_REPEAT_S
         highest = self.track.highest
         limit = RING_PACKETS[self.track.kind]
         for sequence in lost:

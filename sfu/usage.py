@@ -8,12 +8,16 @@
 5. `Usage.commit` hands everything to the facts port in one call; refused facts are kept, merged
    with those that continue them, and offered again.
 
+6. `Usage.vouch` says until when nobody else can be metering a participant. What comes later is
+   held back: an SFU that is cut off from its hubs may count on whom another SFU counts already.
+
 **The intervals of a participant are contiguous**, so the seconds between joining and leaving are
 the same however often they were split. Their lengths are measured by the monotonic clock: setting
 the wall clock neither makes nor swallows time, it moves where the next interval begins.
 """
 
 from itertools import islice, takewhile
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -49,6 +53,7 @@ class Stay:
         "attended_ms",
         "egress_bytes",
         "handed_over",
+        "held",
         "ingress_bytes",
         "participant",
         "pixels",
@@ -59,6 +64,7 @@ class Stay:
         "since_s",
         "told_s",
         "user",
+        "vouched_s",
     )
 
     def __init__(
@@ -85,6 +91,15 @@ class Stay:
         self.egress_bytes = 0
         # Another SFU meters their seconds; bytes that still pass here count on.
         self.handed_over = False
+        # Until when it is certain that no other SFU meters their seconds; later ones are `held`
+        # until somebody says so.
+        self.vouched_s = inf
+        self.held: list[Fact] = []
+
+    @property
+    def told_ms(self) -> int:
+        """Return up to when seconds were told."""
+        return _began_ms(self.held[0]) if self.held else self.since_ms
 
 
 class Usage:
@@ -104,7 +119,7 @@ class Usage:
 
     def settled_ms(self, utc_ms: int) -> int:
         """Tell up to when everything was told: facts to come are of that instant or later."""
-        since_ms = min((stay.since_ms for stay in self._stays.values()), default=utc_ms)
+        since_ms = min((stay.told_ms for stay in self._stays.values()), default=utc_ms)
         pending_ms = min(map(_began_ms, self._pending), default=utc_ms)
         return min(since_ms, pending_ms, utc_ms)
 
@@ -152,16 +167,23 @@ class Usage:
             stay.since_ms = stay.attended_ms = moment.utc_ms
 
     def leave(self, stay: Stay, ingress_bytes: int, egress_bytes: int, moment: Moment) -> None:
-        """Tell the rest of a participation and stop metering it."""
+        """Tell the rest of a participation and stop metering it; what is held is nobody's."""
         self.checkpoint(stay, ingress_bytes, egress_bytes, moment)
         self._attend(stay, ended=True)
         del self._stays[stay.participant]
+
+    def vouch(self, stay: Stay, until_s: float) -> None:
+        """Know that nobody else meters their seconds so far, nor will until ``until_s``."""
+        self._pending += stay.held
+        stay.held = []
+        stay.vouched_s = until_s
 
     def hand_over(self, stay: Stay, moment: Moment) -> None:
         """End the seconds counted here: another SFU counts on, and none may count twice."""
         self._forget_unseen(stay, moment.now)
         self._end_interval(stay, moment.now)
         self._attend(stay, ended=True)
+        stay.held = []
         stay.handed_over = True
 
     def take_back(self, stay: Stay, moment: Moment) -> None:
@@ -186,14 +208,14 @@ class Usage:
 
     def _attend(self, stay: Stay, *, ended: bool) -> None:
         """Say that somebody was there until now, unless another SFU says so."""
-        if not stay.handed_over and stay.since_ms > stay.attended_ms:
+        if not stay.handed_over and stay.told_ms > stay.attended_ms:
             self._pending.append(
                 Attendance(
                     stay.room,
                     stay.user,
                     stay.participant,
                     stay.attended_ms,
-                    stay.since_ms,
+                    stay.told_ms,
                     ended,
                     stay.ingress_bytes,
                     stay.egress_bytes,
@@ -207,12 +229,21 @@ class Usage:
             stay.pixels = 0
 
     def _end_interval(self, stay: Stay, now: float) -> None:
+        if now > stay.vouched_s:
+            self._tell(stay, stay.vouched_s, self._pending)
+            self._tell(stay, now, stay.held)
+            stay.held = _merged(stay.held)
+        else:
+            self._tell(stay, now, self._pending)
+
+    @staticmethod
+    def _tell(stay: Stay, now: float, told: list[Fact]) -> None:
         length_ms = round((now - stay.since_s) * 1000)
         if length_ms <= 0:
             return
         end_ms = stay.since_ms + length_ms
         if not stay.handed_over:
-            self._pending.append(
+            told.append(
                 ParticipantInterval(
                     stay.room,
                     stay.user,

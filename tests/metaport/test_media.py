@@ -41,7 +41,7 @@ class Sfu:
         self.handed_over = []
         self.ended_rooms = []
         self.rooms = []
-        self.draining = self.full = False
+        self.draining = self.full = self.unsure = False
         self.at_join = None
         self.framed = self.moderated = lambda request: None
 
@@ -52,6 +52,7 @@ class Sfu:
             self.framed(request)
         match request:
             case {"op": "sessions"}:
+                self.unsure = False
                 known = [s for s in request["sessions"] if s in self.known]
                 return {"known": known, "participants": self.members}
             case {"op": "frame", "frame": {"t": "media.join"}} if self.full:
@@ -82,6 +83,7 @@ class Sfu:
                     "rooms": self.rooms,
                     "packets": 0,
                     "draining": self.draining,
+                    "claim": self.unsure,
                 }
         return {}
 
@@ -300,6 +302,18 @@ async def test_an_sfu_that_was_only_cut_off_is_told_who_went_elsewhere(two, monk
         pass
     assert two.sfus[cut_off].left == [("s-1", "media.leave")]
     assert two.where("s-1") == [name for name in two.sfus if name != cut_off]
+
+
+async def test_an_sfu_that_is_not_sure_of_its_people_is_told_of_them(house):
+    """It heard nothing for seconds, and would not count them any more."""
+    visitor = await house.joined("s-1")
+    asked = house.sfu.asked
+    asked.clear()
+    house.sfu.unsure = True
+    while "sessions" not in asked:  # noqa: ASYNC110 - a list has no event
+        await asyncio.sleep(0.005)
+    assert visitor.pushed == []
+    assert not house.relay.links["sfu"].returning
 
 
 async def test_whip_sessions_of_an_sfu_that_died_are_over(two, monkeypatch):

@@ -336,6 +336,16 @@ def test_without_rtx_a_repeat_stays_what_it_was_and_nothing_is_numbered() -> Non
     assert find_transport_sequence(repeat, read_header(repeat), 6) == -1
 
 
+def test_sound_is_repeated_as_often_as_it_is_asked_for() -> None:
+    """Whose first answer was lost too had to wait for a round trip, and played a guess."""
+    stage = Stage()
+    for number in range(3):
+        stage.publisher.receive_rtp(rtp(number, ssrc=AUDIO, timestamp=number * 960), 1.0)
+    (lost,) = [packet for packet in stage.wire.rtp if ssrc_of(packet) == OUT_AUDIO][1:2]
+    for asked_at in (1.1, 1.12, 1.14):
+        assert stage.nack(OUT_AUDIO, sequence_of(lost), now=asked_at) == [lost]
+
+
 def test_loss_on_the_way_is_what_transport_feedback_says() -> None:
     stage = Stage()
     assert stage.subscriber.path_loss is None

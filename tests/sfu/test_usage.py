@@ -150,6 +150,49 @@ def test_what_is_settled_is_what_no_later_fact_can_change() -> None:
     assert usage.settled_ms(2500) == 2500
 
 
+def test_seconds_nobody_vouches_for_are_held_until_somebody_does() -> None:
+    facts = MemoryFacts()
+    usage = Usage(facts)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.vouch(stay, 3.0)
+    usage.checkpoint(stay, 0, 0, at(4000))
+    usage.checkpoint(stay, 0, 0, at(8000))
+    usage.commit()
+    assert facts.kept == [interval(0, 0, 3000)]
+    assert usage.settled_ms(9000) == 3000
+    assert [a.until_ms for a in facts.attended.values()] == [3000]
+    usage.vouch(stay, 12.0)
+    usage.leave(stay, 0, 0, at(10_000))
+    usage.commit()
+    assert facts.kept[1:] == [interval(0, 3000, 8000), interval(0, 8000, 10_000)]
+    [attended] = facts.attended.values()
+    assert (attended.since_ms, attended.until_ms, attended.ended) == (0, 10_000, True)
+
+
+def test_who_leaves_unvouched_for_was_there_until_somebody_knew_it() -> None:
+    """A process that was stopped for a minute, and whose people are elsewhere."""
+    facts = MemoryFacts()
+    usage = Usage(facts)
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.vouch(stay, 3.0)
+    usage.observe(stay, 100, at(1000))
+    usage.leave(stay, 0, 0, at(60_000))
+    usage.commit()
+    assert facts.kept == [interval(0, 0, 1000), interval(100, 1000, 3000)]
+    [attended] = facts.attended.values()
+    assert (attended.until_ms, attended.ended) == (3000, True)
+    assert usage.settled_ms(61_000) == 61_000
+
+
+def test_what_is_held_for_long_is_little() -> None:
+    usage = Usage(MemoryFacts())
+    stay = usage.enter("room", "user", "p-1", at(0))
+    usage.vouch(stay, 3.0)
+    for second in range(1, 500):
+        usage.checkpoint(stay, 0, 0, at(second * 1000))
+    assert stay.held == [interval(0, 3000, 499_000)]
+
+
 def test_refused_facts_are_merged_and_offered_again() -> None:
     facts = Disk()
     facts.full = True
