@@ -100,7 +100,7 @@ class MediaRelay:
         """Begin to use an SFU."""
         self.links[link.name] = link
         link.client.on_event = lambda event: self.on_event(link, event)
-        link.client.on_connect = lambda: self.compare(link)
+        link.client.on_connect = lambda: self._meet(link)
         link.client.on_lost = link.lost
         link.given_up = lambda: self._give_up(link)
         link.lost()  # it has a moment to be there
@@ -372,6 +372,13 @@ class MediaRelay:
 
     # What happens to an SFU
 
+    async def _meet(self, link: SfuLink) -> None:
+        try:
+            await self.compare(link)
+        except SfuAway:
+            # A process that hangs takes connections; there is no use in keeping this one.
+            link.client.abort()
+
     async def compare(self, link: SfuLink) -> None:
         """Compare with an SFU who is there, after either side was away.
 
@@ -526,6 +533,8 @@ class MediaRelay:
 
 
 async def _stats(link: SfuLink) -> dict[str, Any] | None:
+    if not link.connected:
+        return None  # nobody waits for one that hangs
     try:
         return await link.request("stats")
     except (SfuAway, ControlError):

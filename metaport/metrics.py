@@ -44,6 +44,7 @@ SFU = {
     "rtx": ("counter", "Packets sent again to receivers"),
     "pli_in": ("counter", "Key frame requests by receivers"),
     "pli_out": ("counter", "Key frame requests passed on to publishers"),
+    "tcp_accepted": ("counter", "TCP connections accepted for media"),
 }
 SFU_BY = {"dropped": ("cause", "Datagrams and packets dropped")}
 # Each has the same few classes whoever is there, so that series stay few.

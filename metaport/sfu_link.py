@@ -28,6 +28,8 @@ class SfuLink:
         self.name = name
         self.client = client
         self.draining = False
+        # Whether it has answered since the connection was made: one that hangs takes connections.
+        self.answering = False
         self.participants = 0
         self.rooms: frozenset[str] = frozenset()
         self.packets_per_s = 0.0
@@ -41,8 +43,8 @@ class SfuLink:
 
     @property
     def connected(self) -> bool:
-        """Tell whether the control connection is up."""
-        return self.client.connected
+        """Tell whether the control connection is up, and somebody there."""
+        return self.client.connected and self.answering
 
     @property
     def returning(self) -> bool:
@@ -91,12 +93,14 @@ class SfuLink:
 
     def lost(self) -> None:
         """Wait for the SFU a moment: it may live, and people talk on."""
+        self.answering = False
         if self._give_up_handle is None:
             loop = asyncio.get_running_loop()
             self._give_up_handle = loop.call_later(RETURN_S, self._give_up)
 
     def returned(self) -> None:
         """Note that the SFU is there."""
+        self.answering = True
         if self._give_up_handle is not None:
             self._give_up_handle.cancel()
             self._give_up_handle = None

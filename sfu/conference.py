@@ -448,6 +448,7 @@ class Conference:
             ),
             "transports": len(self.transports),
             "transports_connected": udp.connected,
+            "tcp_accepted": udp.tcp_accepted,
             "datagrams_in": udp.datagrams_received,
             "datagrams_out": udp.datagrams_sent,
             "datagram_bytes_in": udp.bytes_received,

@@ -160,6 +160,8 @@ class Signaling:
         """
         if link not in self.hubs:
             self.hubs.append(link)
+        # Nobody is vouched for yet: what waited in a socket while this process stood still may be
+        # of a hub that has sent them elsewhere. It heard our answer if it asks for our load.
         if link in self._leases:
             self._leases[link] = self.conference.clock() + LEASE_S
         living = set(sessions)
@@ -197,7 +199,6 @@ class Signaling:
         participant.session = session
         participant.link = link
         participant.grace_until = None
-        self.conference.usage.vouch(participant.stay, self._leases.get(link, inf))
         self._sessions.setdefault(session, {})[participant.room.name] = participant
         if participant.subscribing is not None and participant.subscribing.answer_until is not None:
             participant.subscribing.offer_again()
@@ -266,6 +267,7 @@ class Signaling:
         participant = conference.enter(
             request.room, request.user, request.name, "chat", link, session=session
         )
+        conference.usage.vouch(participant.stay, self._leases.get(link, inf))
         participant.resume = conference.random(18).hex()
         return participant
 

@@ -58,6 +58,22 @@ def test_a_process_that_stood_still_counts_nothing_of_it(world: World, visitor: 
     assert seconds(world) == 1 + LEASE_S
 
 
+def test_words_that_waited_while_it_stood_still_vouch_for_nobody(
+    world: World, visitor: Person
+) -> None:
+    """The hub connected again and gave up; what it said is read when it is long untrue."""
+    world.advance(1)
+    world.ask("load")
+    world.clock.advance(60)
+    world.ask("load")
+    stale, again = Hub(), Hub()
+    assert world.ask("sessions", hub=stale, sessions=[visitor.session])["known"]
+    world.signaling.link_lost(world.hub)
+    world.signaling.link_lost(stale)
+    world.ask("frame", hub=again, **leave(visitor))
+    assert seconds(world) == 1 + LEASE_S
+
+
 def leave(visitor: Person) -> dict[str, object]:
     return {
         "session": visitor.session,
@@ -91,7 +107,9 @@ def test_who_resumes_was_there_all_the_time(world: World, visitor: Person) -> No
     world.signaling.link_lost(world.hub)
     world.advance(10)
     visitor.session, visitor.hub = "s-later", Hub()
+    world.ask("sessions", hub=visitor.hub, sessions=[visitor.session])
     visitor.join(resume=visitor.resume)
+    world.ask("load", hub=visitor.hub)
     world.advance(2)
     visitor.frame("leave")
     assert seconds(world) == 13

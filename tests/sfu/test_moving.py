@@ -103,7 +103,8 @@ async def test_a_draining_sfu_tells_every_hub_and_admits_nobody(world: World) ->
     with pytest.raises(Refused, match="media_unavailable"):
         late.join()
     assert world.ask("load") == {
-        "participants": 1, "rooms": [ROOM], "packets": 0, "draining": True, "hubs": 0, "claim": False,
+        "participants": 1, "rooms": [ROOM], "packets": 0, "draining": True, "hubs": 0,
+        "claim": False,
     }  # fmt: skip
     world.ask("admit")
     late.join()

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 
+import aiohttp
 import pytest
 
 from loadtest.launch import free_port, running
@@ -69,3 +71,8 @@ async def test_people_see_and_hear_each_other_without_udp(folder, browser):
             assert await visitor.page.evaluate(SELECTED) == ["tcp", "tcp"]
             assert not visitor.complaints
             await visitor.close()
+        async with aiohttp.ClientSession() as http, http.get(f"{server.url}/metrics") as answer:
+            [accepted] = re.findall(
+                r'^metaport_sfu_tcp_accepted_total\{sfu="\S+"\} (\S+)$', await answer.text(), re.M
+            )
+        assert float(accepted) >= 4  # two connections of each
