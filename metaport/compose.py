@@ -34,6 +34,7 @@ from metaport.api.access import client_address
 from metaport.api.app import build_app
 from metaport.api.cursors import Cursors
 from metaport.api.forwarded import Proxies
+from metaport.api.once import Once, forget_answers
 from metaport.api.resources import MediaResources
 from metaport.api.rest_limit import RestLimit
 from metaport.api.services import Readiness, Services
@@ -43,6 +44,7 @@ from metaport.budget_watch import BudgetWatch
 from metaport.config import Config
 from metaport.db.engine import connect
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
+from metaport.db.idempotency import SqlIdempotency
 from metaport.db.ledger import SqlLedger
 from metaport.db.messages import SqlMessages
 from metaport.db.moderation import SqlModeration
@@ -305,7 +307,9 @@ class HubProcess:
         self._stream_relay = StreamRelay(streams.name, self._backbone.signals, streams.take)
         streams.elsewhere = self._stream_relay
         self._rest_limit = RestLimit()
-        self._cursors = Cursors(api_key(config.secrets_dir))
+        self._api_key = api_key(config.secrets_dir)
+        self._cursors = Cursors(self._api_key)
+        self._idempotency = SqlIdempotency(ledger.engine)
         # A class of 30 pupils behind one office address enters within a few seconds.
         self._guests = AddressLimit(20, 300)
         # WHIP and WHEP: a wall of screens behind one address, but not thousands of sessions.
@@ -358,6 +362,7 @@ class HubProcess:
                 audit=self._audit_history(),
                 write=self._writer.run(),
                 forget=self._forget(),
+                forget_answers=self._forget_answers(),
                 retire=self._retire(),
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 measure=self._measure(),
@@ -483,6 +488,10 @@ class HubProcess:
         if self._config.history.days:
             await forget_old(self._messages, self._config.history.days, time.time)
 
+    async def _forget_answers(self) -> None:
+        if self._own.number == 0:
+            await forget_answers(self._idempotency, time.time)
+
     async def _ship_the_rest(self) -> None:
         try:
             self._usage.write()
@@ -593,6 +602,7 @@ class HubProcess:
             wait_for_page=self._unless_bench(self._pages.wait_s),
             rest_limit=None if config.bench else self._rest_limit,
             cursors=self._cursors,
+            once=Once(self._idempotency, self._api_key, time.time),
             readiness=self._readiness,
             status=self._status,
             metrics=self._siblings.metrics,

@@ -22,6 +22,7 @@ from metaport.api import (
     whip,
 )
 from metaport.api.fields import narrow
+from metaport.api.idempotency import once
 from metaport.api.operations import check_laid, enforce, lay
 from metaport.api.rates import limit
 from metaport.api.services import SERVICES, Services
@@ -54,7 +55,8 @@ def build_app(services: Services) -> web.Application:
         config.http.origins, config.http.frame_ancestors, config.http.tls != "off"
     )
     app = web.Application(
-        middlewares=[secure, problems.render, enforce, limit, narrow], client_max_size=BODY_BYTES
+        middlewares=[secure, problems.render, enforce, limit, once, narrow],
+        client_max_size=BODY_BYTES,
     )
     app[SERVICES] = services
     app[whip.RESOURCES] = services.resources

@@ -11,8 +11,10 @@ from metaport import __version__
 from metaport.api import fields
 from metaport.api.bodies import respond
 from metaport.api.operations import ANYONE, LAID, Audience, Operation
+from metaport.api.problems import TITLES, problem_type
 from metaport.language import Say
-from metaport.roles import TITLES, Role
+from metaport.roles import TITLES as ROLES
+from metaport.roles import Role
 
 PROBLEM = {
     "type": "object",
@@ -56,7 +58,17 @@ def build(operations: Iterable[Operation]) -> dict[str, Any]:
             "schemas": {**components, "Problem": PROBLEM},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
-        "x-roles": {role.value: TITLES[role]._asdict() for role in Role},
+        "x-problems": [
+            {
+                "type": problem_type(reason),
+                "status": status,
+                "title": {"ko": korean, "en": english},
+            }
+            for reason, (status, korean, english) in sorted(
+                TITLES.items(), key=lambda each: (each[1][0], each[0])
+            )
+        ],
+        "x-roles": {role.value: ROLES[role]._asdict() for role in Role},
     }
 
 
@@ -140,8 +152,11 @@ def _of_manners(operation: Operation) -> Iterator[dict[str, Any]]:
     if operation.narrows:
         words = f"members of the answer, as in `{fields.PARAMETER}=a,b.c`"
         yield _optional(fields.PARAMETER, "query", words, fields.MAX_CHARACTERS)
-    if operation.tagged:
-        reads = operation.method == "GET"
+    if operation.makes:
+        words = "done once under it, whoever repeats it within a day is told the same"
+        yield _optional("Idempotency-Key", "header", words, 255)
+    reads = operation.method == "GET"
+    if operation.tagged and not operation.makes:
         yield _optional("If-None-Match" if reads else "If-Match", "header", "RFC 9110 §13.1")
 
 

@@ -66,6 +66,11 @@ class Operation:
     """Whether the answer carries an ETag, and a change minds `If-Match`."""
 
     @property
+    def makes(self) -> bool:
+        """Whether it makes something, so that an `Idempotency-Key` keeps it from doing so twice."""
+        return self.method == "POST" and self.status == 201 and self.body is not None
+
+    @property
     def narrows(self) -> bool:
         """Whether `fields=` chooses members of the answer."""
         return self.method == "GET" and self.answer is not None

@@ -6,7 +6,7 @@ from aiohttp import web
 
 import metaport.web
 from metaport.api.operations import ANYONE, Operation
-from metaport.api.problems import Handler
+from metaport.api.problems import TITLES, Handler
 from metaport.language import Say
 
 WEB = Path(metaport.web.__file__).parent
@@ -33,6 +33,14 @@ def page(name: str) -> Handler:
         return _file(WEB / name)
 
     return handler
+
+
+async def problem(request: web.Request) -> web.Response:
+    """Lead from the `type` of a problem to what is told of it."""
+    reason = request.match_info["reason"]
+    if reason not in TITLES:
+        raise web.HTTPNotFound
+    return web.Response(status=303, headers={"Location": f"/api/docs#{reason}"})
 
 
 def folder(root: Path) -> Handler:
@@ -74,6 +82,8 @@ def _page(path: str, handler: Handler, ko: str, en: str) -> Operation:
 OPERATIONS = (
     _page("/", page("index.html"), "체험 페이지", "The demo page"),
     _page("/console", page("console.html"), "운영 콘솔", "The console"),
+    _page("/api/docs", page("api_docs.html"), "API 문서", "The page of the API"),
+    _page("/problems/{reason}", problem, "오류 설명", "What a problem is"),
     _page("/sdk/{path:.+}", folder(SDK), "자바스크립트 SDK", "The JavaScript SDK"),
     _page("/static/{path:.+}", folder(WEB / "static"), "페이지 파일", "What pages load"),
 )

@@ -85,6 +85,21 @@ TITLES: dict[str, tuple[int, str, str]] = {
         "서명 키를 확인하는 중입니다",
         "The key of the token is not known yet",
     ),
+    "idempotency-in-progress": (
+        409,
+        "같은 Idempotency-Key의 요청을 처리하는 중입니다",
+        "A request under this Idempotency-Key is under way",
+    ),
+    "idempotency-key-reused": (
+        422,
+        "이 Idempotency-Key는 다른 요청에 쓰였습니다",
+        "This Idempotency-Key was used for another request",
+    ),
+    "idempotency-away": (
+        503,
+        "지금은 Idempotency-Key를 확인할 수 없습니다",
+        "The Idempotency-Key cannot be looked up now",
+    ),
     "no-such-webhook": (404, "그런 웹훅이 없습니다", "There is no such webhook"),
     "webhook-changed": (
         409,
@@ -150,6 +165,11 @@ def wants_korean(request: web.Request) -> bool:
     return first.startswith("ko") or first in ("", "*")
 
 
+def problem_type(reason: str) -> str:
+    """Return the stable `type` of a problem; a page of that path explains it."""
+    return f"/problems/{reason}"
+
+
 def request_id_of(request: web.Request) -> str:
     """Return what the request is named by; empty before it has a name."""
     named: str = request.get(REQUEST_ID, "")
@@ -160,7 +180,7 @@ def document(problem: Problem, request: web.Request) -> web.Response:
     """Build the problem document of one refusal."""
     status, korean, english = TITLES[problem.reason]
     body: dict[str, Any] = {
-        "type": f"/problems/{problem.reason}",
+        "type": problem_type(problem.reason),
         "title": korean if wants_korean(request) else english,
         "status": status,
     }

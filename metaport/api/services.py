@@ -11,6 +11,7 @@ from chatd.grants import Rights
 from chatd.room_book import RoomSettings
 from metaport.api.cursors import Cursors
 from metaport.api.forwarded import Proxies
+from metaport.api.once import Once
 from metaport.api.resources import MediaResources, Presence
 from metaport.api.rest_limit import RestLimit
 from metaport.config import Config
@@ -146,6 +147,7 @@ class Services:
     rest_limit: RestLimit | None
     """None where requests are not counted."""
     cursors: Cursors
+    once: Once
     readiness: Callable[[], Readiness]
     status: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]

@@ -2,20 +2,33 @@
 
 import io
 import logging
+import re
+import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from metaport import logs, request_id
-from metaport.api import rooms
+from metaport.api import problems, rooms
 from metaport.api.cursors import Cursors
 from metaport.api.etags import _matches, tag_of
 from metaport.api.fields import narrowed, read_fields
+from metaport.api.forwarded import Proxies
+from metaport.api.headers import secure
 from metaport.api.history import MessagePage
+from metaport.api.operations import ANYONE, SIGNED_IN, Operation, enforce, lay
 from metaport.api.problems import Problem
+from metaport.api.rates import limit
 from metaport.api.rest_limit import BURST, PER_S, RestLimit
+from metaport.api.services import SERVICES
+from metaport.language import Say
+from metaport.tokens import Tokens
 from tests.metaport import test_compose
-from tests.metaport.test_compose import bearer
+from tests.metaport.test_compose import bearer, serving
 
 config = test_compose.config
 hub = test_compose.hub
@@ -51,26 +64,47 @@ def test_a_line_of_the_log_names_the_request_it_is_for():
         assert "r-17" in stream.getvalue()
 
 
-async def test_what_is_left_of_the_limit_is_told_and_who_has_none_left_waits(hub):
-    visitor = bearer(user="vic")
-    async with hub.get("/api/v1/usage/visit", headers=visitor) as answer:
-        assert answer.headers["RateLimit-Policy"] == '"rest";q=300;w=6'
-        assert answer.headers["RateLimit"] == '"rest";r=299;t=1'
-    refused = None
-    for _ in range(2_000):
-        async with hub.get("/api/v1/openapi.json") as answer:
-            if answer.status == 429:
-                refused = answer.headers, await answer.json(content_type=None)
-                break
-    headers, problem = refused
-    assert int(headers["Retry-After"]) >= 1
-    assert headers["RateLimit"].startswith('"rest";r=0;t=')
-    assert problem["type"] == "/problems/rate-limited"
-    # Whoever has a token does not wait for strangers behind the same address; pages are free.
-    async with hub.get("/api/v1/usage/visit", headers=visitor) as answer:
-        assert answer.status == 200
-    async with hub.get("/static/base.css") as answer:
-        assert "RateLimit" not in answer.headers
+async def test_what_is_left_of_the_limit_is_told_and_who_has_none_left_waits():
+    app = web.Application(middlewares=[secure((), (), False), problems.render, enforce, limit])
+    tokens = Tokens(KEY)
+    app[SERVICES] = SimpleNamespace(
+        rest_limit=RestLimit(0.001, 2), trusted=Proxies(), tokens=tokens, clock=time.time
+    )
+
+    async def say_ok(_):
+        return web.Response(text="ok")
+
+    say = Say("하나", "One")
+    lay(
+        app,
+        [
+            Operation("GET", "/api/mine", say_ok, say, SIGNED_IN),
+            Operation("GET", "/api/all", say_ok, say, ANYONE),
+            Operation("GET", "/page", say_ok, say, ANYONE),
+        ],
+    )
+    async with TestClient(TestServer(app)) as client:
+        for left, full_in_s in ((1, 1000), (0, 2000)):
+            answer = await client.get("/api/all")
+            assert answer.headers["RateLimit-Policy"] == '"rest";q=2;w=2000'
+            assert answer.headers["RateLimit"] == f'"rest";r={left};t={full_in_s}'
+        answer = await client.get("/api/all")
+        assert (answer.status, answer.content_type) == (429, "application/problem+json")
+        assert int(answer.headers["Retry-After"]) > 900
+        assert answer.headers["RateLimit"] == '"rest";r=0;t=2000'
+        # Whoever has a token does not wait for strangers at the same address; pages are free.
+        mine = {"Authorization": f"Bearer {tokens.mint('vic', 'Vic', ttl_s=60)}"}
+        assert (await client.get("/api/mine", headers=mine)).status == 200
+        page = await client.get("/page")
+        assert page.status == 200
+        assert "RateLimit" not in page.headers
+
+
+async def test_a_hub_limits_what_is_asked_of_its_api_unless_it_is_measured(config):
+    for profile, limited in (("default", True), ("bench", False)):
+        asked = replace(config, profile=profile)
+        async with serving(asked) as session, session.get("/api/v1/config") as answer:
+            assert ("RateLimit" in answer.headers) is limited
 
 
 def test_a_bucket_is_full_again_when_it_says():
@@ -192,3 +226,22 @@ def test_the_structs_of_answers_are_known_to_the_fields_filter():
 
     with pytest.raises(Problem):
         read_fields("pairs.a", Odd)
+
+
+async def test_the_page_of_the_api_needs_nothing_from_outside_and_no_inline_script(hub):
+    async with hub.get("/api/docs") as answer:
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        page = await answer.text()
+    assert re.findall(r"<script(?![^>]* src=)", page) == []
+    assert re.findall(r"(?:src|href)=\"(?!/|#)[^\"]*\"", page) == []
+    assert " on" not in "".join(re.findall(r"<[^>]+>", page))
+    for part in re.findall(r"(?:src|href)=\"(/[^\"#]*)", page):
+        async with hub.get(part) as answer:
+            assert answer.status == 200, part
+
+
+async def test_the_type_of_a_problem_leads_to_what_is_told_of_it(hub):
+    async with hub.get("/problems/room-exists", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/api/docs#room-exists")
+    async with hub.get("/problems/..%2fx", allow_redirects=False) as answer:
+        assert answer.status == 404

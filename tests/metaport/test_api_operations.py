@@ -92,7 +92,7 @@ def test_no_two_operations_answer_the_same_and_all_are_told_in_two_languages():
 
 
 def test_what_a_module_serves_under_the_api_is_described():
-    hidden = [o.path for o in OPERATIONS if o.path.startswith("/api/") and not o.described]
+    hidden = [o.path for o in OPERATIONS if o.path.startswith("/api/v") and not o.described]
     assert hidden == []
 
 
@@ -154,3 +154,11 @@ def test_words_that_are_no_roles_permit_nothing():
         assert not may({"guest", "listener", "root", ""}, permission)
         assert not may((), permission)
         assert may({"guest", *PERMITTED[permission]}, permission)
+
+
+def test_every_problem_is_documented_in_both_languages():
+    told = {each["type"]: each for each in openapi.build(OPERATIONS)["x-problems"]}
+    assert set(told) == {f"/problems/{reason}" for reason in problems.TITLES}
+    for each in told.values():
+        assert re.search("[가-힣]", each["title"]["ko"]), each
+        assert not re.search("[가-힣]", each["title"]["en"]), each
