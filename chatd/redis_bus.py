@@ -56,6 +56,7 @@ from chatd.redis_script import (
     sent_key,
 )
 from chatd.redis_signals import RedisSignals
+from chatd.redis_standing import ASK, Standing, lines_of, shortfall, standing_of, weakest
 from chatd.redis_streams import Streams
 from chatd.redis_subscriptions import Subscriptions
 from chatd.wire import MSGPACK, Message, Since
@@ -175,6 +176,8 @@ class RedisBus:
         # Server time minus ours; from every answer.
         self._skew_s = 0.0
         self._concern: str | None = None
+        self.standing: Standing | None = None
+        """What the servers say of their durability, the least of all; None: not asked yet."""
         # Replication ids of all primaries of a cluster, as the last look found them.
         self._peers = ""
         self._unreachable: str | None = "not connected to Redis yet"
@@ -702,28 +705,29 @@ class RedisBus:
 
     async def _examine(self) -> None:
         """Compare the server with what was promised about it."""
-        commands: list[Command] = [("INFO",), ("CONFIG", "GET", "append*")]
-        concern: str | None = None
+        standings: list[Standing] = []
         ids: set[str] = set()
         failure: Exception | None = None
         for node in {self._link.node(partition) for partition in self._link.partitions}:
             try:
-                info, settings = await self._link.send(node, commands)
+                info, settings = await self._link.send(node, ASK)
             except (RedisUnreachable, RedisSilent) as error:
                 failure = error  # its courier says so; the other nodes are served
                 continue
             if isinstance(info, Exception):
                 raise RedisUnreachable(str(info))
-            told = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+            told = lines_of(info)
             unfit = _unfit(told, self._link.sharded)
             if unfit is not None:
                 raise RedisUnreachable(unfit)
             if told.get("role") == "master":
                 ids.add(told["master_replid"])
-            concern = concern or _broken_promise(settings, self._options.durability.appendfsync)
+            standings.append(standing_of(told, settings))
         if failure is not None and not ids:
             raise failure
         self._peers = ",".join(sorted(ids)) if self._link.sharded else ""
+        self.standing = weakest(standings)
+        concern = self.standing and shortfall(self.standing, self._options.durability)
         if concern is not None and self._concern is None:
             _log.warning("%s", concern)
         self._concern = concern
@@ -855,16 +859,4 @@ def _unfit(told: dict[str, str], sharded: bool) -> str | None:
         return f"version {version} is too old; 7 or newer is needed"
     if (told.get("cluster_enabled") == "1") != sharded:
         return "no cluster; write redis://" if sharded else "a cluster; write redis+cluster://"
-    return None
-
-
-def _broken_promise(settings: Any, promised: str) -> str | None:
-    if isinstance(settings, Exception):
-        return None  # CONFIG is not for everybody; what was promised is then believed
-    pairs = [setting.decode() for setting in settings]
-    known = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    says = known.get("appendfsync", "") if known.get("appendonly") == "yes" else "none"
-    order = ("none", "no", "everysec", "always")
-    if says in order and order.index(says) < order.index(promised):
-        return f"Redis has appendfsync {says}, but the configuration promises {promised}"
     return None

@@ -23,6 +23,8 @@ from chatd.signals import LocalSignals, Signals
 from metaport import chat_journal
 from metaport.boot import boot_id
 from metaport.config import Config, Redis
+from metaport.durability import losses, sentence
+from metaport.language import Say
 from metaport.log import Log
 from metaport.node import NodeRefused
 
@@ -62,6 +64,10 @@ class Backbone(Protocol):
         """Return from where on the log is needed for the next start, None for nowhere."""
 
     @property
+    def losses(self) -> Say | None:
+        """Say what its durability can lose; None where that is the local log's alone."""
+
+    @property
     def neighbours(self) -> Neighbours | None:
         """Return the people of other hubs, None where there is no other."""
 
@@ -89,6 +95,7 @@ class LocalBackbone:
     orders = True
     state = None
     concern = None
+    losses = None
     neighbours = None
     online = None
 
@@ -127,6 +134,7 @@ class RedisBackbone:
         self, url: str, redis: Redis, *, name: str, home: str, lapsed: Callable[[str], None]
     ) -> None:
         self._name = name
+        self._durability = durability_of(redis)
         self._broken = asyncio.Event()
         self.bus = RedisBus(
             url,
@@ -165,6 +173,10 @@ class RedisBackbone:
     @property
     def concern(self) -> str | None:
         return self.bus.concern
+
+    @property
+    def losses(self) -> Say | None:
+        return sentence(losses(self._durability, self.bus.standing))
 
     def needed_from(self) -> int | None:
         return None
@@ -209,6 +221,10 @@ def home_of(directory: Path) -> str:
     return path.read_text("ascii").strip()
 
 
+def durability_of(redis: Redis) -> Durability:
+    """Return what the configuration promises about Redis."""
+    return Durability(redis.appendfsync, redis.replicas, redis.wait_ms)
+
+
 def _options(redis: Redis) -> RedisOptions:
-    durability = Durability(redis.appendfsync, redis.replicas, redis.wait_ms)
-    return RedisOptions(prefix=redis.prefix, durability=durability)
+    return RedisOptions(prefix=redis.prefix, durability=durability_of(redis))

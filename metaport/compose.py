@@ -664,7 +664,8 @@ class HubProcess:
             required["bus"] = self._backbone.state
         if self._hub.draining:
             required["hub"] = "draining"
-        return Readiness(required, degraded)
+        losses = self._backbone.losses
+        return Readiness(required, degraded, {} if losses is None else {"durability": losses})
 
     async def _status(self) -> dict[str, Any]:
         stats = await self._relay.stats()

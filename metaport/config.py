@@ -19,12 +19,7 @@ from urllib.parse import urlsplit
 from metaport import config_values as read
 from metaport.config_values import Endpoint, Network, Reader, SfuAddress, WrongValueError
 from metaport.language import Lang, Say
-
-# One server, a primary watched by Sentinels, or a cluster; `rediss` speaks TLS.
-_REDIS = (
-    "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster",
-    "rediss+cluster",
-)  # fmt: skip
+from metaport.redis_url import redis_url
 
 DEFAULT_FILE = "metaport.toml"
 PREFIX = "METAPORT_"
@@ -188,7 +183,7 @@ class Hub:
 class Redis:
     """The bus between several hubs; none on a single machine. See `chatd.redis_options`."""
 
-    url: str | None = field(default=None, repr=False, metadata=_by(read.url(*_REDIS), secret=True))
+    url: str | None = field(default=None, repr=False, metadata=_by(redis_url(), secret=True))
     prefix: str = field(default="metaport", metadata=_by(read.label))
     appendfsync: Literal["none", "everysec", "always"] = field(
         default="everysec", metadata=_by(read.choice("none", "everysec", "always"))

@@ -10,17 +10,19 @@ import ctypes
 import importlib
 import importlib.metadata
 import platform
-import re
 import shutil
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from chatd.redis_options import Durability
+from chatd.redis_standing import Standing, shortfall
 from metaport import __version__, preflight, supervise
 from metaport.config import Config, Problem, describe
+from metaport.durability import losses, sentence
 from metaport.language import Lang, Say
 from metaport.logs import SEOUL
 from metaport.sfu_process import sfu_processes
@@ -87,8 +89,9 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
         if finding.verdict != "ok":
             for port in _port(config, finding, problems):
                 yield port
-    for service in (_redis, _database):
-        yield await service(config)
+    async for finding in _redis(config):
+        yield finding
+    yield await _database(config)
     yield _clock()
 
 
@@ -216,14 +219,17 @@ def _port(config: Config, finding: Finding, problems: Iterator[Problem]) -> Iter
         )
 
 
-async def _redis(config: Config) -> Finding:
+async def _redis(config: Config) -> AsyncIterator[Finding]:
     if config.redis.url is None:
-        return _finding(
+        yield _finding(
             "ok", "Redis", "Redis", "쓰지 않음 (한 대로 운영)", "not used (single machine)"
         )
+        return
     from chatd.errors import ChatError  # noqa: PLC0415
     from chatd.redis_link import link_to  # noqa: PLC0415
     from chatd.redis_options import Times  # noqa: PLC0415
+    from chatd.redis_standing import ASK, lines_of, standing_of, weakest  # noqa: PLC0415
+    from metaport.backbone import durability_of  # noqa: PLC0415
 
     shown = _shown(config, "redis.url")
     times = Times(connect_s=SERVICE_TIMEOUT_S, reply_s=SERVICE_TIMEOUT_S)
@@ -232,23 +238,41 @@ async def _redis(config: Config) -> Finding:
         link = link_to(config.redis.url, config.redis.prefix, times)
         try:
             await link.refresh()
-            (said,) = await link.send(link.node(link.partitions[0]), [("INFO", "server")])
+            nodes = {link.node(partition) for partition in link.partitions}
+            replies = [await link.send(node, ASK) for node in sorted(nodes)]
         finally:
             await link.close()
     except (ChatError, OSError, ValueError) as error:
-        return _away("Redis", shown, error)
-    found = re.search(rb"redis_version:([0-9.]+)", said) if isinstance(said, bytes) else None
-    if found is None:
-        return _away("Redis", shown, ValueError(str(said)[:200]))
-    return _redis_version(shown, found[1].decode())
+        yield _away("Redis", shown, error)
+        return
+    infos = [lines_of(info) for info, _ in replies if isinstance(info, bytes)]
+    if len(infos) < len(replies):
+        refused = next(info for info, _ in replies if not isinstance(info, bytes))
+        yield _away("Redis", shown, ValueError(str(refused)[:200]))
+        return
+    yield _redis_version(shown, infos[0].get("redis_version", "0"), infos[0])
+    standings = (standing_of(info, kept) for info, (_, kept) in zip(infos, replies, strict=True))
+    yield _durability(durability_of(config.redis), weakest(standings))
 
 
-def _redis_version(shown: str, version: str) -> Finding:
+def _durability(promised: Durability, standing: Standing | None) -> Finding:
+    """Say what may be lost; less than was promised is bad, less than all a note."""
+    said = sentence(losses(promised, standing))
+    if standing is not None and (short := shortfall(standing, promised)) is not None:
+        return _finding("bad", "내구성", "durability", f"{short}. {said.ko}", f"{short}. {said.en}")
+    whole = promised.appendfsync == "always" and promised.replicas > 0
+    return Finding("ok" if whole else "note", Say("내구성", "durability"), said)
+
+
+def _redis_version(shown: str, version: str, info: Mapping[str, str] | None = None) -> Finding:
     if int(version.partition(".")[0]) < REDIS_MAJOR:
         needed = Say(f"{REDIS_MAJOR} 이상 필요", f"needs {REDIS_MAJOR} or newer")
         ko, en = f"{shown} – {version}, {needed.ko}", f"{shown} – {version}, {needed.en}"
         return _finding("bad", "Redis", "Redis", ko, en)
-    return _finding("ok", "Redis", "Redis", f"{shown} – {version}")
+    # Valkey says which Redis it stands for, and which Valkey it is.
+    own = (info or {}).get("valkey_version")
+    name = f"Valkey {own} ({version})" if own else version
+    return _finding("ok", "Redis", "Redis", f"{shown} – {name}")
 
 
 async def _database(config: Config) -> Finding:

@@ -6,9 +6,9 @@ from aiohttp import web
 from metaport import __version__
 from metaport.api.bodies import respond
 from metaport.api.operations import ANYONE, Operation, query_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, wants_korean
 from metaport.api.services import SERVICES
-from metaport.language import Say
+from metaport.language import Lang, Say
 from metaport.roles import Permission
 
 
@@ -26,14 +26,22 @@ async def healthz(_: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Answer 200 while this hub can order and store messages, 503 otherwise.
 
-    `?verbose` lists what is degraded besides: media, ledger.
+    `?verbose` lists what is degraded besides: media, ledger; and notes what may be lost, in the
+    language asked for.
     """
     services = request.app[SERVICES]
     state = services.readiness()
     ready = state.required == {}
     if query_of(request, ReadyQuery).verbose is not None:
+        lang: Lang = "ko" if wants_korean(request) else "en"
+        notes = {part: say.to(lang) for part, say in state.notes.items()}
         return respond(
-            {"ready": ready, "failing": state.required, "degraded": state.degraded},
+            {
+                "ready": ready,
+                "failing": state.required,
+                "degraded": state.degraded,
+                "notes": notes,
+            },
             200 if ready else 503,
         )
     if not ready:

@@ -1,7 +1,7 @@
 """What the handlers work with; filled by `metaport.compose`."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from metaport.api.resources import MediaResources, Presence
 from metaport.api.rest_limit import RestLimit
 from metaport.config import Config
 from metaport.db.webhooks import SqlWebhooks
+from metaport.language import Say
 from metaport.moderation_desk import ModerationDesk
 from metaport.revocation import Revocation
 from metaport.tokens import Claims, Tokens
@@ -98,10 +99,14 @@ class Reports(Protocol):
 
 @dataclass(frozen=True)
 class Readiness:
-    """What keeps this process from serving, and what is merely worse: part → sentence."""
+    """What keeps this process from serving, and what is merely worse: part → sentence.
+
+    `notes` are what an operator has chosen and should know.
+    """
 
     required: Mapping[str, str]
     degraded: Mapping[str, str]
+    notes: Mapping[str, Say] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

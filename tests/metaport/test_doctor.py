@@ -147,6 +147,33 @@ async def test_a_redis_that_answers_is_told_with_its_version(
     assert finding.say.en.startswith(f"{redis_url} – ")
 
 
+async def test_what_redis_may_lose_is_told_and_less_than_promised_is_bad(
+    config: Config, redis_url: str, tmp_path: Path
+) -> None:
+    weak = (await findings(variant(config, METAPORT_REDIS_URL=redis_url)))["durability"]
+    assert weak.verdict == "bad"
+    assert "appendfsync none, but the configuration promises everysec" in weak.say.en
+    assert "마지막 스냅숏" in weak.say.ko
+    meant = variant(config, METAPORT_REDIS_URL=redis_url, METAPORT_REDIS_APPENDFSYNC="none")
+    assert (await findings(meant))["durability"].verdict == "note"
+    sentinels = SentinelSet(
+        tmp_path / "s", "--appendonly", "yes", "--appendfsync", "always",
+        "--min-replicas-to-write", "1",
+    )  # fmt: skip
+    sentinels.start()
+    try:
+        whole = variant(
+            config,
+            METAPORT_REDIS_URL=sentinels.url,
+            METAPORT_REDIS_APPENDFSYNC="always",
+            METAPORT_REDIS_REPLICAS="2",
+        )
+        found = (await findings(whole))["durability"]
+        assert (found.verdict, "WAIT for 2 replicas" in found.say.en) == ("ok", True)
+    finally:
+        sentinels.kill()
+
+
 async def test_a_cluster_and_sentinels_are_reached_as_the_hub_reaches_them(
     config: Config, tmp_path: Path
 ) -> None:

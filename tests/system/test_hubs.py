@@ -83,6 +83,16 @@ async def _readiness(server: Server) -> tuple[int, str]:
     return await asyncio.to_thread(ask)
 
 
+async def _notes(server: Server, lang: str) -> dict[str, str]:
+    def ask() -> dict[str, str]:
+        request = urllib.request.Request(f"{server.url}/readyz?verbose")
+        request.add_header("Accept-Language", lang)
+        with urllib.request.urlopen(request, timeout=2) as answer:
+            return dict(json.loads(answer.read())["notes"])
+
+    return await asyncio.to_thread(ask)
+
+
 async def _refusal(chat: Chat, body: str) -> Frame:
     """Send with a key; return how it was refused, an empty frame when it was not."""
     try:
@@ -144,6 +154,10 @@ async def test_redis_may_hang_and_lose_everything_and_people_stay_or_come_back(
         await speaker.request("send", room="plaza", body="before")
         for chat in chats:
             await chat.count(1)
+
+        # What is at stake is known before, in the language of who asks.
+        assert "복제본이 없어" in (await _notes(server, "ko"))["durability"]
+        assert "loses nothing (appendfsync always)" in (await _notes(server, "en"))["durability"]
 
         # 1. It hangs: said at /readyz and to those who send; nobody is disconnected.
         redis.freeze()
