@@ -65,7 +65,8 @@ class Receipt(msgspec.Struct, gc=False):
     """Where a draft is now: its own place, or that of the first with the same key.
 
     `unkept` is its publication when that was delivered here and perhaps nobody has kept it: before
-    anybody knew whose it was, or when the process that made it may have died over it.
+    anybody knew whose it was, or when the process that made it may have died over it. `epoch` is
+    told for a first whose epoch has ended.
     """
 
     draft: Draft
@@ -74,6 +75,7 @@ class Receipt(msgspec.Struct, gc=False):
     at_ms: int
     unkept: Publication | None = None
     repeat: bool = False
+    epoch: str | None = None
 
 
 class Page(msgspec.Struct, gc=False):

@@ -463,8 +463,14 @@ class Hub:
                 continue
             client = cast("Client", draft.sender)
             if client.open:
-                at = receipt.at_ms
-                sent = Sent(draft.request_id, draft.room, receipt.offset, receipt.message_id, at)
+                sent = Sent(
+                    draft.request_id,
+                    draft.room,
+                    receipt.offset,
+                    receipt.message_id,
+                    receipt.at_ms,
+                    receipt.epoch,
+                )
                 write(client, client.codec.frame(sent))
         self._deliver(publications)
 

@@ -518,21 +518,16 @@ class RedisBus:
         mirror = self._mirrors.get(draft.room)
         if place.outcome == "repeat":
             receipt.repeat = True
-            if mirror is not None:
-                # Who accepted it first may have died between Redis and its own log.
+            # Who accepted it first may have died between Redis and its own log.
+            if mirror is not None and mirror.epoch and mirror.epoch != place.epoch:
+                # Its stream went with its epoch: what is sent again is the only copy at hand.
+                receipt.epoch = place.epoch
+                receipt.unkept = _publication_of(draft, place, receipt)
+            elif mirror is not None:
                 receipt.unkept = mirror.copy(place.epoch, place.offset, _own_publication)
             self._give((), (receipt,))
             return
-        message = Message(
-            draft.room,
-            place.offset,
-            receipt.message_id,
-            draft.user,
-            draft.name,
-            place.at_ms,
-            draft.body,
-        )
-        publication = Publication(place.epoch, draft.key, message, MSGPACK.encode(message))
+        publication = _publication_of(draft, place, receipt)
         if mirror is None or not (mirror.epoch or mirror.questions):
             self._give((publication,), (receipt,))  # they have left: nobody here listens
             return
@@ -838,6 +833,19 @@ class _Reading(Errand):
 
     def undone(self) -> None:
         pass
+
+
+def _publication_of(draft: Draft, place: Ordered, receipt: Receipt) -> Publication:
+    message = Message(
+        draft.room,
+        place.offset,
+        receipt.message_id,
+        draft.user,
+        draft.name,
+        place.at_ms,
+        draft.body,
+    )
+    return Publication(place.epoch, draft.key, message, MSGPACK.encode(message))
 
 
 def _own_publication(epoch: str, packed: bytes) -> Publication:

@@ -201,13 +201,14 @@ class Joined(_FromServer, frozen=True):
 
 
 class Sent(_FromServer, frozen=True):
-    """The answer to `send`."""
+    """The answer to `send`; `epoch` is told where it is not the room's any more."""
 
     id: int
     room: str
     offset: int
     message_id: str
     at: int
+    epoch: str | None = None
 
 
 class Left(_FromServer, frozen=True):

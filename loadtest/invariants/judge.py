@@ -96,7 +96,8 @@ class Judge:
         if view.epoch is None:
             self._blame(who, f"{sent['room']} acknowledged {sent['offset']} without a join")
             return
-        place = sent["room"], view.epoch, sent["offset"]
+        # The first of a repeat may stand in an epoch that has ended; then the answer says which.
+        place = sent["room"], sent.get("epoch", view.epoch), sent["offset"]
         before = self._acknowledged.setdefault(place, text)
         if before != text:
             self._blame(who, f"{place} was acknowledged for {before!r} and for {text!r}")

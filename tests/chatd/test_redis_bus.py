@@ -759,3 +759,32 @@ async def test_what_waited_goes_with_the_answers_to_what_was_before(
         assert "calls=2," in server.info("commandstats")["cmdstat_evalsha"]
     finally:
         await bus.close()
+
+
+async def test_a_repeat_across_an_epoch_tells_the_first_epoch_and_is_kept(
+    tmp_path: Path, open_station: Opener
+) -> None:
+    """A server that came back with its keys but not surely all writes begins rooms anew. What was
+    then sent again got an offset of the epoch before, taken for one of the new, and nobody kept
+    it: 12 acknowledged messages lost in 600 s of fail-overs."""
+    server = RedisServer(tmp_path / "redis", "--appendonly", "yes").start()
+    try:
+        station = await open_station(server.url)
+        page = await station.join("lobby")
+        (first,) = await station.say("lobby", "first", key="k")
+        assert first.epoch is None
+        server.kill()
+        server.start()
+        await until(lambda: station.lapsed_rooms, "the new epoch", within_s=20)
+        again = await station.ask("lobby")
+        assert again is not None
+        assert (again.epoch != page.epoch, again.offset) == (True, 0)
+        (repeat,) = await station.say("lobby", "first", key="k")
+        assert (repeat.epoch, repeat.offset) == (page.epoch, 1)
+        assert repeat.message_id == first.message_id
+        assert repeat.unkept is not None
+        assert (repeat.unkept.epoch, repeat.unkept.message.body) == (page.epoch, "first")
+        (other,) = await station.say("lobby", "second", key="l")
+        assert (other.epoch, other.offset) == (None, 1)
+    finally:
+        server.kill()

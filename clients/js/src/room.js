@@ -344,12 +344,25 @@ export class Room extends Emitter {
    * mistaken for another message with the same body: the offset decides.
    */
   #acknowledged(message, reply) {
+    if (reply.epoch && reply.epoch !== this.epoch) return this.#acknowledgedBefore(message, reply);
     const there = this.#timeline.at(reply.offset);
     if (there !== message) {
       if (message.offset !== null) this.#timeline.confirm(copyOf(message), place(message));
       if (there) this.#timeline.remove(there);
       this.#timeline.confirm(message, { offset: reply.offset, id: reply.message_id, at: reply.at });
       if (there) this.emit("merged", { message, duplicate: there });
+    }
+    this.emit("outgoing", message);
+  }
+
+  /** It got its place before the room began anew. */
+  #acknowledgedBefore(message, reply) {
+    const there = this.#timeline.at(reply.offset, reply.epoch);
+    if (there && there !== message) {
+      this.#timeline.remove(message);
+      this.emit("merged", { message: there, duplicate: message });
+    } else {
+      this.#timeline.confirmEarlier(message, { offset: reply.offset, id: reply.message_id, at: reply.at }, reply.epoch);
     }
     this.emit("outgoing", message);
   }

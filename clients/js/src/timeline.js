@@ -68,13 +68,21 @@ export class Timeline {
   }
 
   /**
-   * Find the message at an offset of the present era.
+   * Find the message at an offset of the present era, or of an epoch that has ended.
    *
    * @param {number} offset
+   * @param {string} [epoch]
    * @returns {Message | undefined}
    */
-  at(offset) {
-    return this.messages.findLast((each) => each.offset === offset && each.era === this.era);
+  at(offset, epoch) {
+    const era = epoch === undefined ? this.era : this.#eraOf(epoch);
+    return this.messages.findLast((each) => each.offset === offset && each.era === era);
+  }
+
+  /** The era of an epoch; what was never seen came before all that was. @param {string} epoch */
+  #eraOf(epoch) {
+    for (const [era, known] of this.#epochs) if (known === epoch) return era;
+    return -1;
   }
 
   /**
@@ -83,9 +91,24 @@ export class Timeline {
    * @param {Message} message
    * @param {{offset: number, id: string, at: number}} place
    */
-  confirm(message, { offset, id, at }) {
+  confirm(message, place) {
+    this.#put(message, place, this.era);
+  }
+
+  /**
+   * Give a message its place in an epoch that has ended.
+   *
+   * @param {Message} message
+   * @param {{offset: number, id: string, at: number}} place
+   * @param {string} epoch
+   */
+  confirmEarlier(message, place, epoch) {
+    this.#put(message, place, this.#eraOf(epoch));
+  }
+
+  #put(message, { offset, id, at }, era) {
     this.remove(message);
-    Object.assign(message, { offset, id, at, era: this.era });
+    Object.assign(message, { offset, id, at, era });
     let index = this.messages.length;
     while (index > 0 && comesAfter(this.messages[index - 1], message)) index -= 1;
     this.messages.splice(index, 0, message);

@@ -213,7 +213,7 @@ export class FakeServer {
     const known = this.keys.get(key);
     const frame = known ?? this.#append(body, USER.id);
     this.keys.set(key, frame);
-    const reply = { t: "sent", id, room, offset: frame.offset, message_id: frame.id, at: frame.at };
+    const reply = { t: "sent", id, room, offset: frame.offset, message_id: frame.id, at: frame.at, epoch: frame.epoch };
     const frames = known ? [reply] : this.echoFirst ? [frame, reply] : [reply, frame];
     for (const each of frames) socket.say(each);
   }

@@ -145,6 +145,26 @@ test("starts over when the room began anew, keeping what was seen above", async 
   assert.deepEqual(bodies(entered.room), ["a", "z", "y"]);
 });
 
+test("what got its place before the room began anew stands there, once", async () => {
+  const entered = await enter();
+  const { room, server, clock } = entered;
+  server.say("a");
+  server.answers = false;
+  const message = room.send("mine");
+  await reconnect(entered, () => {
+    server.answers = true;
+    server.sayUnheard("mine", "u1");
+    Object.assign(server, { epoch: "e2", log: [] });
+    server.sayUnheard("z");
+    const first = { offset: 2, id: "e1-2", at: 5, epoch: "e1" };
+    server.keys.set("key-1", first);
+  });
+  await clock.advance(1_000);
+  assert.deepEqual(bodies(room), ["a", "mine", "z"]);
+  assert.equal(message.state, "sent");
+  assert.equal(room.offset, 1);
+});
+
 test("keeps trying to join again when refused for a while", async () => {
   const entered = await enter();
   let refusals = 2;
