@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaport.language import Lang, Say, preferred
+from metaport.migration.commands import add_commands as add_migration
 
 if TYPE_CHECKING:
     from metaport.config import Config
@@ -315,6 +316,7 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
     back.add_argument("revision", help=say("개정, 또는 base", 'revision, or "base"'))
     table_document = add(db, "describe", _db_describe, "테이블 정의서", "table definition document")
     table_document.add_argument("--format", choices=("html", "markdown", "svg"), default="markdown")
+    add_migration(db, common, lang, _load)
 
     log = group("log", "로컬 로그", "local log")
     add(log, "check", _log_check, "로컬 로그를 끝까지 읽어 봅니다", "read the local log through")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from metaport.db.errors import DatabaseUnavailable, SchemaBehind
+from metaport.db.errors import CopyUnfinished, DatabaseUnavailable, SchemaBehind
 from metaport.db.revisions import found, head
 
 # What the drivers raise when a server is away, full or refusing; asyncpg's own come through
@@ -114,6 +114,7 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
 
 
 def _ensure_schema(connection: Connection) -> None:
+    _refuse_half_copied(connection)
     was = found(connection)
     connection.rollback()
     if was == head():
@@ -124,6 +125,17 @@ def _ensure_schema(connection: Connection) -> None:
     from metaport.db.migrate import upgrade  # noqa: PLC0415 - Alembic takes 0.2 s to import
 
     upgrade(connection)
+
+
+def _refuse_half_copied(connection: Connection) -> None:
+    """Refuse a database that `metaport.migration` has not finished; SQLite files appear whole."""
+    if connection.dialect.name != "postgresql":
+        return
+    record = connection.scalar(text("SELECT to_regclass('metaport_copy.run') IS NOT NULL"))
+    if record and connection.scalar(
+        text("SELECT EXISTS (SELECT FROM metaport_copy.run WHERE finished = 0)")
+    ):
+        raise CopyUnfinished(head())
 
 
 def first_line(error: BaseException) -> str:

@@ -5,7 +5,8 @@ DatabaseError
 ├── NoSuchRevision        asked for by name, and there is none or more than one
 └── SchemaMismatch        start-up is refused; `say` names the command that helps
     ├── SchemaUnknown     of a revision this program does not know: a later program wrote it
-    └── SchemaBehind      of an earlier revision, and nobody has asked to upgrade it
+    ├── SchemaBehind      of an earlier revision, and nobody has asked to upgrade it
+    └── CopyUnfinished    a copy into it was interrupted: half of it is there
 """
 
 from metaport.language import Say
@@ -57,3 +58,15 @@ class SchemaBehind(SchemaMismatch):
             "run `metaport db upgrade`",
         )
         super().__init__(found, head, say)
+
+
+class CopyUnfinished(SchemaMismatch):
+    """A copy into this database was begun and not finished."""
+
+    def __init__(self, head: str) -> None:
+        say = Say(
+            "이 데이터베이스로의 복사가 끝나지 않았습니다: `metaport db copy --resume`으로 "
+            "이어서 하세요",
+            "a copy into this database is unfinished: go on with `metaport db copy --resume`",
+        )
+        super().__init__("", head, say)
