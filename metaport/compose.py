@@ -79,6 +79,7 @@ from metaport.siblings import Siblings
 from metaport.signers import Signers
 from metaport.spending_caps import SpendingCaps
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
+from metaport.turn_log import TurnLogReader
 from metaport.usage import LedgerReports, Shipper, price_book
 from metaport.usage_log import UsageLog
 from metaport.usage_privacy import usage_key, user_names
@@ -367,6 +368,7 @@ class HubProcess:
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 measure=self._measure(),
                 tell=self._tell(),
+                read_turn=self._read_turn(),
                 mind_caps=self._caps.run(),
                 reconcile=self._reconcile(),
                 sync=keep_synced(self._log),
@@ -418,6 +420,12 @@ class HubProcess:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sender.run(), name="send-webhooks")
                 group.create_task(budget.run(), name="watch-budget")
+
+    async def _read_turn(self) -> None:
+        if self._own.number == 0 and (path := self._config.turn.log) is not None:
+            node = node_name(self._config, "turn")
+            names = user_names(self._config)
+            await TurnLogReader(path, self._ledger, node, time.time, names).run()
 
     async def _reconcile(self) -> None:
         if self._own.number == 0:

@@ -84,6 +84,7 @@ class Turn:
     urls: tuple[str, ...] = field(default=(), metadata=_by(read.list_of(read.turn_url)))
     secret: str | None = field(default=None, repr=False, metadata=_by(read.secret, secret=True))
     ttl_s: int = field(default=21_600, metadata=_by(read.whole(60, 604_800)))
+    log: Path | None = field(default=None, metadata=_by(read.path))
 
 
 @dataclass(frozen=True)

@@ -253,10 +253,10 @@ FIGURES = MappingProxyType(
                 Unit.BYTE,
                 "중계한 미디어",
                 "Media relayed",
-                "TURN 서버(coturn)가 중계했다고 알린 바이트 수로, 알리지 않은 곳에서는 재지 "
-                "않는다.",
-                "Bytes that the TURN server (coturn) reports as relayed; not measured where it "
-                "reports none.",
+                "TURN 서버(coturn)가 사용자를 위해 상대와 주고받았다고 알린 바이트 수로, 알리지 "
+                "않은 곳에서는 재지 않는다.",
+                "Bytes that the TURN server (coturn) reports as exchanged with peers for a user; "
+                "not measured where it reports none.",
             ),
             Meter(
                 STORED_BYTES,

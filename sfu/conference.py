@@ -160,7 +160,7 @@ class Conference:
 
     def ice_servers(self, participant: Participant) -> list[IceServer]:
         """Return the STUN and TURN servers a participant may use, with fresh credentials."""
-        return self._turn.ice_servers(participant.id, self._wall_ms())
+        return self._turn.ice_servers(participant.room.name, participant.user, self._wall_ms())
 
     def grant_grace(self, participant: Participant, seconds: float) -> None:
         """Let a participant nobody speaks for stay a while, media flowing."""

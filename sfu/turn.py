@@ -2,6 +2,9 @@
 
 The scheme of coturn's `use-auth-secret` (draft-uberti-behave-turn-rest-00): the username tells when
 it expires, the password is an HMAC of it under a secret that only we and the TURN server know.
+
+The username tells the room and the user as well, because what the TURN server says of the bytes it
+relayed it says of a username: `1800000600:user@room`, percent-encoded.
 """
 
 import hmac
@@ -9,9 +12,13 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote
 
 # An RTCIceServer of the browser's API.
 IceServer = dict[str, Any]
+
+# RFC 8489, section 14.3: a username has fewer than 509 bytes.
+USERNAME_BYTES = 508
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,8 @@ class Turn:
     secret: str = ""
     ttl_s: int = 21_600
 
-    def ice_servers(self, participant: str, wall_ms: int) -> list[IceServer]:
-        """Return what a participant's `RTCPeerConnection` is configured with; empty without any.
+    def ice_servers(self, room: str, user: str, wall_ms: int) -> list[IceServer]:
+        """Return what the `RTCPeerConnection` of a user in a room is configured with, if anything.
 
         ``wall_ms`` are milliseconds since the Unix epoch; the TURN server's clock must agree.
         """
@@ -35,7 +42,7 @@ class Turn:
         relays = [url for url in self.urls if url.startswith(("turn:", "turns:"))]
         servers: list[IceServer] = [{"urls": plain}] if plain else []
         if relays and self.secret:
-            username = f"{wall_ms // 1000 + self.ttl_s}:{participant}"
+            username = username_of(wall_ms // 1000 + self.ttl_s, room, user)
             servers.append(
                 {
                     "urls": relays,
@@ -44,6 +51,21 @@ class Turn:
                 }
             )
         return servers
+
+
+def username_of(expires_s: int, room: str, user: str) -> str:
+    """Return a username; of a room or user too long for it only the other, or neither."""
+    named = f"{quote(user, safe=':')}@{quote(room, safe=':/')}"
+    for told in (named, f"@{named.partition('@')[2]}", f"{named.partition('@')[0]}@"):
+        if len(username := f"{expires_s}:{told}") <= USERNAME_BYTES:
+            return username
+    return f"{expires_s}:@"
+
+
+def subject_of(username: str) -> tuple[str, str]:
+    """Return the room and user that a username tells; "" for what it does not."""
+    user, _, room = username.partition(":")[2].partition("@")
+    return unquote(room), unquote(user)
 
 
 def password(secret: str, username: str) -> str:

@@ -3,7 +3,9 @@
 import asyncio
 import re
 import socket
+import sqlite3
 import ssl
+from contextlib import closing
 
 import pytest
 from aioice import stun, turn
@@ -58,11 +60,25 @@ async def reachable(server):
     await until(connects, 20, lambda: f"turnserver listens:\n{server.log[-2000:]}")
 
 
+def told(server):
+    return b"peer usage" in server.usage_log.read_bytes()
+
+
+def metered(database):
+    """Return the bytes that the ledger has as relayed, by room and user."""
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(
+            "SELECT room, user_id, sum(quantity) FROM usage_window "
+            "WHERE meter = 'media.turn_bytes' AND quantity > 0 GROUP BY 1, 2"
+        ).fetchall()
+
+
 async def test_what_join_hands_out_opens_a_relay_to_the_media_port(folder):
     with turn_server(folder / "turn") as server:
         environment = {
             "METAPORT_TURN_URLS": ",".join(server.urls.values()),
             "METAPORT_TURN_SECRET": SECRET,
+            "METAPORT_TURN_LOG": str(server.usage_log),
         }
         async with running(folder / "data", environment=environment) as metaport:
             account = await guest(metaport.url, "visitor")
@@ -85,6 +101,13 @@ async def test_what_join_hands_out_opens_a_relay_to_the_media_port(folder):
                     peer.sendto(b"and back", relay)
                 await until(lambda r=relayed: r.received, 10, f"an answer over {over}")
                 transport.close()
+                if over == "udp":
+                    await until(lambda: told(server), 20, "coturn tells what it relayed")
+                    server.rotate()
+            data = len(b"through the relay") + len(b"and back")
+            relayed = [("plaza", account.user, len(server.urls) * data)]
+            found = folder / "data" / "metaport.db"
+            await until(lambda: metered(found) == relayed, 30, lambda: str(metered(found)))
             with pytest.raises(stun.TransactionFailed, match="401"):
                 await allocate(server, "udp", handed["username"], "a guess")
             expired = "1:" + handed["username"].partition(":")[2]

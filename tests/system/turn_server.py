@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ class TurnServer:
         self.port, self.tls_port = free_port(), free_port()
         self.certificate = _certificate(folder)
         self._log = folder / "turnserver.log"
+        self.usage_log = folder / "turn.log"
         options = (
             f"--listening-port={self.port}",
             f"--tls-listening-port={self.tls_port}",
@@ -43,7 +45,9 @@ class TurnServer:
             "--no-multicast-peers",
             f"--userdb={folder / 'turndb'}",
             f"--pidfile={folder / 'turn.pid'}",
-            "--log-file=stdout",
+            f"--log-file={self.usage_log}",
+            "--simple-log",
+            "--new-log-timestamp",
             "--verbose",
         )
         with self._log.open("ab") as log:
@@ -63,6 +67,11 @@ class TurnServer:
     @property
     def log(self) -> str:
         return self._log.read_text(errors="replace")
+
+    def rotate(self) -> None:
+        """Rename the log and have another one opened, as logrotate does."""
+        self.usage_log.rename(self.usage_log.with_name("turn.log.1"))
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         self._process.kill()
