@@ -23,6 +23,14 @@ test-valkey: export REDIS_SERVER := $(or $(REDIS_SERVER),valkey-server)
 test-valkey: .venv/.dev servers
 	$(BIN)/python -m pytest $(REDIS_TESTS)
 
+# Hub processes with real people over Sentinels and a cluster; `test` has one of each. 4 minutes.
+.PHONY: test-hubs-long
+test-hubs-long: .venv/.dev servers
+	for kind in sentinel cluster; do \
+		REDIS_KIND=$$kind $(BIN)/python -m pytest tests/system/test_hubs.py \
+			tests/system/test_hubs_without_websocket.py -k "not hang_and_lose and not on_sentinels" \
+			|| exit 1; done
+
 check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -106,6 +114,12 @@ invariants: .venv/.dev
 	$(BIN)/python -m loadtest.invariants --seconds 20 --seed $(SEED) --redis redis
 	$(BIN)/python -m loadtest.invariants --seconds 30 --seed $(SEED) --redis sentinel
 	$(BIN)/python -m loadtest.invariants --seconds 20 --seed $(SEED) --redis cluster
+
+# What weaker settings of Redis can lose, seen: deploy/redis.md.
+.PHONY: invariants-weak
+invariants-weak: .venv/.dev
+	for setting in everysec memory no-wait; do \
+		$(BIN)/python -m loadtest.invariants --seconds 60 --seed $(SEED) --redis $$setting || exit 1; done
 
 invariants-long: .venv/.dev
 	$(BIN)/python -m loadtest.invariants --seconds 900 --seed $(SEED) --people 60 --rooms 12 $(CLOCKS)

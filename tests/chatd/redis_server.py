@@ -1,6 +1,7 @@
 """Private Redis servers on 127.0.0.1: one, a primary with its Sentinels, or a cluster."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -164,10 +165,11 @@ class SentinelSet:
 class RedisCluster:
     """Three primaries with a third of the slots each."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.nodes = [
             RedisServer(
                 directory / f"node-{index}",
+                *options,
                 "--cluster-enabled",
                 "yes",
                 "--cluster-node-timeout",
@@ -220,3 +222,19 @@ class RedisCluster:
     def kill(self) -> None:
         for node in self.nodes:
             node.kill()
+
+
+AnyRedis = RedisServer | SentinelSet | RedisCluster
+# What hubs stand on in their own tests: a server, or, by REDIS_KIND, `sentinel` or `cluster`.
+KIND = os.environ.get("REDIS_KIND", "single")
+
+
+def redis_of(kind: str, directory: Path) -> AnyRedis:
+    """Return a Redis of a kind that syncs every write."""
+    always = ("--appendonly", "yes", "--appendfsync", "always")
+    match kind:
+        case "sentinel":
+            return SentinelSet(directory, *always)
+        case "cluster":
+            return RedisCluster(directory, *always)
+    return RedisServer(directory, *always)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from chatd.redis_script import partitions, place_of
 from loadtest import processes
 from loadtest.launch import LaunchError, Server, running
-from tests.chatd.redis_server import RedisServer
+from tests.chatd.redis_server import KIND, AnyRedis, RedisCluster, RedisServer, redis_of
 from tests.system.chat import JSON, MSGPACK, Chat, Frame, RefusedError, guest
 from tests.system.deadline import contention, until
 from tests.system.statement import quantities, settled_report
@@ -27,16 +28,15 @@ BACK_S = 5.0  # seconds within which an absent Redis is made up for
 
 
 @pytest.fixture
-def redis(folder: Path) -> Iterator[RedisServer]:
-    """Run a Redis that syncs every write."""
-    always = ("--appendonly", "yes", "--appendfsync", "always")
-    server = RedisServer(folder / "redis", *always).start()
+def redis(folder: Path) -> Iterator[AnyRedis]:
+    """Run a Redis of the kind chosen."""
+    server = redis_of(KIND, folder / "redis").start()
     yield server
     server.kill()
 
 
 @asynccontextmanager
-async def _hubs(folder: Path, redis: RedisServer, **more: str) -> AsyncIterator[Server]:
+async def _hubs(folder: Path, redis: AnyRedis, **more: str) -> AsyncIterator[Server]:
     environment = {
         "METAPORT_REDIS_URL": redis.url,
         "METAPORT_REDIS_APPENDFSYNC": "always",
@@ -104,14 +104,10 @@ async def _refusal(chat: Chat, body: str) -> Frame:
 
 @pytest.mark.timeout(180)
 async def test_hubs_killed_and_renewed_under_load_lose_and_double_nothing(
-    folder: Path, redis: RedisServer
+    folder: Path, redis: AnyRedis
 ) -> None:
     async with _hubs(folder, redis) as server:
-        people = [await guest(server.url, f"visitor {n}") for n in range(6)]
-        talkers = [
-            Talker(server.url, person, "plaza", (MSGPACK, JSON)[n % 2])
-            for n, person in enumerate(people)
-        ]
+        talkers = await _talkers(server, 6)
         await _talking(talkers, 10)
         for pid in _pids(server):
             os.kill(pid, signal.SIGKILL)
@@ -121,24 +117,63 @@ async def test_hubs_killed_and_renewed_under_load_lose_and_double_nothing(
         os.kill(server.pid, signal.SIGUSR1)
         await until(lambda: "all hubs are new" in server.output, 60, "all hubs are new")
         await _talking(talkers, 5)
-        await asyncio.gather(*(talker.stop() for talker in talkers))
-
-        [epoch] = {epoch for talker in talkers for epoch in talker.epochs}
-        late = await Chat.enter(server.url, await guest(server.url, "late"))
-        joined = await late.request("join", room="plaza", since={"epoch": epoch, "offset": 0})
-        messages = joined["messages"]
-        await late.close()
-        assert joined["recovered"]
-        assert [m["offset"] for m in messages] == list(range(1, len(messages) + 1))
-        bodies = [m["body"] for m in messages]
-        assert len(set(bodies)) == len(bodies), "a message was doubled"
-        for talker in talkers:
-            for body, offset in talker.acknowledged.items():
-                assert messages[offset - 1]["body"] == body
-            first = talker.seen[0]["offset"] - 1
-            assert talker.seen == messages[first : first + len(talker.seen)]
+        messages = await _nothing_lost(server, talkers)
         assert sum(talker.connections for talker in talkers) > len(talkers)
         assert quantities(await settled_report(server))["chat.messages_sent"] == len(messages)
+
+
+async def _talkers(server: Server, count: int) -> list[Talker]:
+    people = [await guest(server.url, f"visitor {n}") for n in range(count)]
+    return [
+        Talker(server.url, person, "plaza", (MSGPACK, JSON)[n % 2])
+        for n, person in enumerate(people)
+    ]
+
+
+async def _nothing_lost(server: Server, talkers: list[Talker]) -> list[Frame]:
+    """Have the talkers end, hold what each knows against the room, and return all that is in it."""
+    await asyncio.gather(*(talker.stop() for talker in talkers))
+
+    [epoch] = {epoch for talker in talkers for epoch in talker.epochs}
+    late = await Chat.enter(server.url, await guest(server.url, "late"))
+    joined = await late.request("join", room="plaza", since={"epoch": epoch, "offset": 0})
+    messages = joined["messages"]
+    await late.close()
+    assert joined["recovered"]
+    assert [m["offset"] for m in messages] == list(range(1, len(messages) + 1))
+    bodies = [m["body"] for m in messages]
+    assert len(set(bodies)) == len(bodies), "a message was doubled"
+    for talker in talkers:
+        for body, offset in talker.acknowledged.items():
+            assert messages[offset - 1]["body"] == body
+        first = talker.seen[0]["offset"] - 1
+        assert talker.seen == messages[first : first + len(talker.seen)]
+    return messages
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+async def test_hubs_on_sentinels_and_on_a_cluster_lose_and_double_nothing(
+    folder: Path, kind: str
+) -> None:
+    """Seen with a single server only: the way of a message through them is another."""
+    redis = redis_of(kind, folder / "redis")
+    try:
+        redis.start()
+        async with _hubs(folder, redis) as server:
+            talkers = await _talkers(server, 4)
+            await _talking(talkers, 5)
+            if isinstance(redis, RedisCluster):
+                slot = place_of("plaza", partitions("metaport", True)).partition.slot
+                owner = redis.owner(slot)
+                target = next(node for node in redis.nodes if node is not owner)
+                await asyncio.to_thread(redis.move, slot, target)
+                await _talking(talkers, 5)
+            os.kill(_pids(server)[0], signal.SIGKILL)
+            await _talking(talkers, 5)
+            await _nothing_lost(server, talkers)
+    finally:
+        redis.kill()
 
 
 @pytest.mark.timeout(180)
@@ -209,7 +244,7 @@ async def test_redis_may_hang_and_lose_everything_and_people_stay_or_come_back(
 
 @pytest.mark.timeout(120)
 async def test_the_second_machine_of_one_name_is_refused_and_another_name_is_not(
-    folder: Path, redis: RedisServer
+    folder: Path, redis: AnyRedis
 ) -> None:
     environment = {"METAPORT_REDIS_URL": redis.url, "METAPORT_REDIS_APPENDFSYNC": "always"}
     async with running(folder / "a", environment) as first:

@@ -9,7 +9,7 @@ import pytest
 
 from loadtest import processes
 from loadtest.launch import Server, running
-from tests.chatd.redis_server import RedisServer
+from tests.chatd.redis_server import KIND, AnyRedis, redis_of
 from tests.system.chat import Chat, guest
 from tests.system.deadline import until
 
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.system
 
 
 @pytest.fixture
-def redis(folder: Path) -> Iterator[RedisServer]:
-    server = RedisServer(folder / "redis").start()
+def redis(folder: Path) -> Iterator[AnyRedis]:
+    server = redis_of(KIND, folder / "redis").start()
     yield server
     server.kill()
 
 
 @pytest.fixture
-async def hubs(folder: Path, redis: RedisServer) -> AsyncIterator[Server]:
+async def hubs(folder: Path, redis: AnyRedis) -> AsyncIterator[Server]:
     environment = {"METAPORT_REDIS_URL": redis.url, "METAPORT_HUB_PROCESSES": "2"}
     async with running(folder / "data", environment) as server:
 
