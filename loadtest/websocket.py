@@ -103,9 +103,14 @@ class Client(asyncio.Protocol):
         parts = urlsplit(url)
         loop = asyncio.get_running_loop()
         host, port = parts.hostname or "127.0.0.1", parts.port or 80
-        _, client = await loop.create_connection(cls, host, port)
-        await client._upgrade(host, port)
-        await client._ask("welcome", {"t": "hello", "token": token, "v": 1})
+        transport, client = await loop.create_connection(cls, host, port)
+        try:
+            await client._upgrade(host, port)
+            await client._ask("welcome", {"t": "hello", "token": token, "v": 1})
+        except BaseException:
+            # Cancelled, for one: else it would stay there and answer pings.
+            transport.abort()
+            raise
         return client
 
     async def request(self, t: str, **fields: Any) -> Frame:

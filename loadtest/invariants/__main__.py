@@ -246,7 +246,8 @@ def main() -> int:
         f"seed {chosen.seed}, {chosen.seconds:g} s, {chosen.people} people: "
         f"{len(verdict.violations)} broken; {verdict.acknowledged} acknowledged, "
         f"{verdict.heard} heard live, {verdict.joins} joins, {verdict.recovered} recovered, "
-        f"{verdict.epochs_told} new epochs told, {len(verdict.lost)} lost; {faults}"
+        f"{verdict.epochs_told} new epochs told, {verdict.twice} in two epochs, "
+        f"{len(verdict.lost)} lost; {faults}"
     )
     return 1 if verdict.violations else 0
 

@@ -1,6 +1,7 @@
 """Compares everything that is heard with everything else, and names what breaks a promise."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ class Verdict:
     recovered: int = 0
     epochs_told: int = 0
     lost: list[Place] = field(default_factory=list)
+    # Texts that stand in more than one epoch: sent again to a Redis that had forgotten their keys.
+    twice: int = 0
 
 
 class Judge:
@@ -111,6 +114,8 @@ class Judge:
                 self._blame(who, f"{room} in {epoch} is read as {_ranges(offsets)}")
             for message in messages:
                 self._place(who, room, epoch, message)
+        stands = Counter(str(m["body"]["text"]) for messages in epochs.values() for m in messages)
+        self.verdict.twice += sum(count > 1 for count in stands.values())
         for place in self.missing(room, epochs):
             self.verdict.lost.append(place)
             if not self._may_lose:

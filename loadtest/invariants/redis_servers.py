@@ -1,6 +1,7 @@
 """Private Redis servers to break: one, or a primary with replicas and Sentinels, or a cluster."""
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -19,10 +20,17 @@ from loadtest.launch import free_port
 from loadtest.redis_program import redis_program
 
 DEADLINE_S = 20.0
-# Every acknowledged write is on disk before its answer leaves.
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+# What a server with `appendfsync everysec` may not have synced when its machine loses power.
+UNSYNCED_S = 2.0
 
 Fault = Callable[[], Awaitable[str]]
+
+
+def keeping(fsync: str) -> tuple[str, ...]:
+    """Return the options of a server that keeps what it is told as `redis.appendfsync` says."""
+    if fsync == "none":
+        return ("--appendonly", "no")
+    return ("--appendonly", "yes", "--appendfsync", fsync)
 
 
 class RedisSetting(Protocol):
@@ -69,7 +77,11 @@ class Server:
                 [self._program, *arguments, "--port", str(self.port), "--bind", "127.0.0.1",
                  "--dir", str(self.folder)], stdout=log, stderr=log,
             )  # fmt: skip
-        wait_for(lambda: self.ask("PING") == b"PONG", f"redis-server on {self.port}")
+        try:
+            wait_for(lambda: self.ask("PING") == b"PONG", f"redis-server on {self.port}")
+        except RuntimeError as error:
+            last = (self.folder / "server.log").read_text("utf-8", "replace").splitlines()[-8:]
+            raise RuntimeError("\n".join([str(error), *last])) from None
 
     def ask(self, *command: Any) -> Any:
         """Return the reply to one command."""
@@ -96,6 +108,20 @@ class Server:
         await asyncio.sleep(seconds)
         self.signal(signal.SIGCONT)
 
+    async def lose_power(self) -> int:
+        """Die without what the last seconds wrote to the append-only file; return its bytes.
+
+        `kill -9` alone loses nothing that was written: the kernel has it.
+        """
+        log = max((self.folder / "appendonlydir").glob("*.incr.aof"))
+        synced = log.stat().st_size
+        await asyncio.sleep(UNSYNCED_S)
+        self.kill()
+        lost = log.stat().st_size - synced
+        os.truncate(log, synced)
+        await asyncio.to_thread(self.start)
+        return lost
+
     async def die(self, seconds: float) -> None:
         """kill -9, and start again after a while."""
         self.kill()
@@ -104,13 +130,17 @@ class Server:
 
 
 class Single:
-    """One server that syncs every write: loses nothing, and rooms keep their numbering."""
+    """One server. One that syncs every write loses nothing, and rooms keep their numbering.
 
-    environment: Mapping[str, str] = MappingProxyType({"METAPORT_REDIS_APPENDFSYNC": "always"})
-    keeps_epochs = True
+    With another `fsync` rooms begin anew whenever it dies, and what is sent again may be there
+    twice, once in each epoch; every hub has what it acknowledged in its own log all the same.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self._server = Server(folder / "redis", *DURABLE)
+    def __init__(self, folder: Path, fsync: str = "always") -> None:
+        self._fsync = fsync
+        self.environment: Mapping[str, str] = {"METAPORT_REDIS_APPENDFSYNC": fsync}
+        self.keeps_epochs = fsync == "always"
+        self._server = Server(folder / "redis", *keeping(fsync))
         self.url = f"redis://127.0.0.1:{self._server.port}"
 
     def start(self) -> None:
@@ -127,24 +157,30 @@ class Single:
             await self._server.pause(for_s)
             return f"Redis kill -STOP: for {for_s} s"
 
-        return [die, pause]
+        async def lose_power() -> str:
+            lost = await self._server.lose_power()
+            return f"Redis loses power: {lost} bytes of its file"
+
+        return [die, pause, *([lose_power] if self._fsync == "everysec" else [])]
 
     def close(self) -> None:
         self._server.kill()
 
 
 class Sentinels:
-    """A primary, two replicas, three Sentinels; two replicas have a message before its `sent`."""
+    """A primary, two replicas, three Sentinels; `replicas` have a message before its `sent`."""
 
-    environment: Mapping[str, str] = MappingProxyType(
-        {"METAPORT_REDIS_APPENDFSYNC": "always", "METAPORT_REDIS_REPLICAS": "2"}
-    )
     keeps_epochs = False
     name = "chat"
 
-    def __init__(self, folder: Path) -> None:
-        fast = (*DURABLE, "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
-                "--min-replicas-to-write", "1")  # fmt: skip
+    def __init__(self, folder: Path, replicas: int = 2) -> None:
+        self.environment: Mapping[str, str] = {
+            "METAPORT_REDIS_APPENDFSYNC": "always",
+            "METAPORT_REDIS_REPLICAS": str(replicas),
+        }
+        fast = (*keeping("always"), "--repl-diskless-sync-delay", "0",
+                "--repl-ping-replica-period", "1",
+                "--min-replicas-to-write", str(min(1, replicas)))  # fmt: skip
         first = Server(folder / "redis-0", *fast)
         follow = ("--replicaof", f"127.0.0.1 {first.port}")
         others = (Server(folder / f"redis-{index}", *fast, *follow) for index in (1, 2))
@@ -225,7 +261,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self._bus_ports = [free_port() for _ in range(3)]
         self._nodes = [
-            Server(folder / f"node-{n}", *DURABLE, "--cluster-enabled", "yes",
+            Server(folder / f"node-{n}", *keeping("always"), "--cluster-enabled", "yes",
                    "--cluster-node-timeout", "5000", "--cluster-port", str(port))
             for n, port in enumerate(self._bus_ports)
         ]  # fmt: skip
@@ -282,6 +318,10 @@ SETTINGS: dict[str, Callable[[Path], RedisSetting]] = {
     "redis": Single,
     "sentinel": Sentinels,
     "cluster": Cluster,
+    # What an operator may choose that keeps less; deploy/redis.md says what.
+    "everysec": partial(Single, fsync="everysec"),
+    "memory": partial(Single, fsync="none"),
+    "no-wait": partial(Sentinels, replicas=0),
 }
 
 

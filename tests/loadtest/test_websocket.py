@@ -1,10 +1,12 @@
+import asyncio
+import contextlib
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.websocket import BINARY, PING, MarkerCount, masked, split
+from loadtest.websocket import BINARY, PING, Client, MarkerCount, masked, split
 
 
 def served(payload, opcode=BINARY):
@@ -51,3 +53,24 @@ def test_markers_are_counted_once_however_the_bytes_are_cut(pieces, data):
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         found += marker.feed(stream[start:end])
     assert found == marker.count == stream.count(b"MARK")
+
+
+async def test_a_client_that_gives_up_before_the_welcome_is_gone():
+    """It stayed connected, answered pings, and was counted as a leak of the hub's."""
+    gone = asyncio.get_running_loop().create_future()
+
+    async def accept(reader, writer):
+        await reader.read(65_536)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.transport.abort()
+        gone.set_result(True)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await Client.enter(f"http://127.0.0.1:{port}", "token")
+        async with asyncio.timeout(10):
+            assert await gone
