@@ -240,7 +240,8 @@ class Mirror:
 
     def _widen(self, entries: Sequence[Entry]) -> None:
         """Let the tail begin as early as `entries`, when those reach it."""
-        if len(entries) <= len(self.tail):
+        # By where they begin, not by how many: the tail may have grown since they were read.
+        if not entries or entries[0].offset > self.offset - len(self.tail):
             return
         later = [
             entry for entry in self.tail.last(len(self.tail)) if entry.offset > entries[-1].offset

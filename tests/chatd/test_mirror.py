@@ -189,3 +189,28 @@ def test_somebody_ahead_of_this_process_is_not_told_to_begin_anew() -> None:
     assert page is not None
     assert (page.recovered, page.offset, list(page.entries)) == (True, 8, [])
     assert not mirror.best_page(Since("e2", 1), 0).recovered
+
+
+def test_a_reading_of_as_many_messages_as_the_tail_has_may_begin_earlier() -> None:
+    """One read while one more came: the tail had one, the reading another, and whoever had
+    missed both was told that they cannot be recovered."""
+    mirror = _mirror(5)
+    mirror.forget()
+    mirror.receive(_publication(6))
+    assert _load(mirror, 5, _entries(5)) == (False, [])
+    page = mirror.page(Since("e1", 4), 0)
+    assert page is not None
+    assert (page.recovered, [entry.offset for entry in page.entries]) == (True, [5, 6])
+
+
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 9))
+def test_the_tail_begins_as_early_as_it_or_a_reading_did(top, since, kept) -> None:
+    mirror = _mirror(9 - min(kept, 9))
+    for offset in range(mirror.offset + 1, 10):
+        mirror.receive(_publication(offset))
+    entries = _entries(*range(min(since, top) + 1, top + 1))
+    before = mirror.page(Since("e1", since), 0)
+    _load(mirror, top, entries)
+    after = mirror.page(Since("e1", since), 0)
+    reaches = bool(entries) and top >= 9 - kept and since <= top
+    assert (after is not None) == (before is not None or reaches)
