@@ -31,6 +31,10 @@ class Buckets:
             self._buckets.move_to_end(key)
         return bucket
 
+    def known(self, key: str) -> TokenBucket | None:
+        """Return the bucket of `key`, None when there is none."""
+        return self._buckets.get(key)
+
     def take(self, key: str, now: float) -> float:
         """Take a token of `key`; return 0.0, or the seconds until there is one."""
         return self.of(key, now).take(now)

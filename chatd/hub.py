@@ -438,6 +438,7 @@ class Hub:
         """Commit, acknowledge, deliver: steps 1 and 2 of `flush`."""
         facts: list[Fact] = []
         accepted = 0
+        now = self.clock.monotonic()
         for publication in publications:
             if publication.own:
                 facts.append(self._accepted(publication))
@@ -448,6 +449,7 @@ class Hub:
                 facts.append(
                     MessagesDelivered(message.room, message.from_, count, message.at, size)
                 )
+                self._paces.heard(self._rooms.open(message.room), message.from_, now)
         for receipt in receipts:
             if receipt.unkept is not None:
                 facts.append(

@@ -142,16 +142,27 @@ class TokenBucket:
         """Undo a `take`."""
         self._tokens = min(self._burst, self._tokens + 1.0)
 
+    def charge(self, now: float) -> None:
+        """Take a token that was spent elsewhere, whether there is one or not.
+
+        What is owed is paid back before anybody takes one, a burst at most.
+        """
+        self._fill(now)
+        self._tokens = max(-self._burst, self._tokens - 1.0)
+
     def take(self, now: float) -> float:
         """Take one token; return 0.0, or the seconds until there is one (then none is taken)."""
         if self._burst == math.inf:
             return 0.0
+        self._fill(now)
+        if self._tokens >= 1.0 - _ROUNDING:
+            self._tokens -= 1.0
+            return 0.0
+        return (1.0 - self._tokens) / self._per_s if self._per_s else math.inf
+
+    def _fill(self, now: float) -> None:
         # A clock that goes back gives nothing and takes nothing.
         if now > self._filled_at:
             refilled = self._tokens + (now - self._filled_at) * self._per_s
             self._tokens = min(self._burst, refilled)
             self._filled_at = now
-        if self._tokens >= 1.0 - _ROUNDING:
-            self._tokens -= 1.0
-            return 0.0
-        return (1.0 - self._tokens) / self._per_s if self._per_s else math.inf

@@ -1,4 +1,11 @@
-"""How fast a user sends on all connections together, and everybody in a room."""
+"""How fast a user sends on all connections together, and everybody in a room.
+
+Where several processes serve a room, each charges its buckets with what it hears of the others: so
+a room takes no more than its rate from all of them together, but for what is said within the time
+a message needs from one to another. A user is charged likewise, in rooms this process serves, and
+may send up to the rate at each process in rooms that only that one serves: no call to anybody else
+stands between a message and its place for that.
+"""
 
 from math import isinf
 
@@ -42,6 +49,18 @@ class Paces:
                 client.user_sends.give_back()
             return _refused("Too much is said in this room at once.", wait_s, "room_send")
         return None
+
+    def heard(self, room: Room[Client], user: str, now: float) -> None:
+        """Charge what another process has let through."""
+        if self._users is not None and (bucket := self._users.known(user)) is not None:
+            bucket.charge(now)
+        if self._rooms_lifted:
+            return
+        if room.sends is None:
+            room.sends = TokenBucket(
+                self._limits.room_send_per_s, self._limits.room_send_burst, now
+            )
+        room.sends.charge(now)
 
 
 def _refused(message: str, wait_s: float, limit: str) -> Refused:

@@ -1,10 +1,13 @@
 """Rates beyond a connection's own, and joins of everybody at once."""
 
+from itertools import count
+
 import pytest
 
+from chatd.bus import Publication
 from chatd.limits import Limits
 from chatd.session import Identity
-from chatd.wire import CODECS
+from chatd.wire import CODECS, MSGPACK, Message
 
 PACED = Limits(
     send_per_s=100, send_burst=100, user_send_per_s=1, user_send_burst=3,
@@ -96,3 +99,40 @@ def test_who_goes_before_hello_has_not_proved_good(build):
     visitor.client.greeted = told.append
     house.hub.disconnected(visitor.client)
     assert told == [False]
+
+
+def elsewhere(house, room, user, count):
+    """Have another process tell of messages."""
+    said = []
+    for _ in range(count):
+        offset = next(house.offsets)
+        message = Message(room, offset, f"e-{offset}", user, user, 0, "x")
+        said.append(Publication("e", None, message, MSGPACK.encode(message), own=False))
+    house.hub.ordered(said, [])
+
+
+def test_what_other_processes_let_through_counts_here_too(build):
+    """With n hubs a room took n times its rate, and its users n times theirs."""
+    house = build(limits=PACED)
+    house.offsets = count(1)
+    ann, bob = house.visitor("ann", "r"), house.visitor("bob", "r")
+    elsewhere(house, "r", "ann", 3)
+    ann.hear()
+    assert send(ann)["limit"] == "user_send"
+    assert [send(bob)["t"] for _ in range(2)] == ["sent"] * 2
+    assert send(bob)["limit"] == "room_send"
+    elsewhere(house, "r", "carl", 2)
+    bob.hear()
+    refused = send(bob)
+    assert (refused["limit"], refused["retry_after_ms"]) == ("room_send", 3001)
+
+
+def test_what_is_owed_is_a_burst_at_most(build):
+    house = build(limits=PACED)
+    house.offsets = count(1)
+    bob = house.visitor("bob", "r")
+    elsewhere(house, "r", "carl", 100)
+    bob.hear()
+    assert send(bob)["retry_after_ms"] == 6001
+    house.elapse(6.01)
+    assert send(bob)["t"] == "sent"
