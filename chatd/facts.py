@@ -99,7 +99,25 @@ class ConnectionTime(
     app: str = DEFAULT_APP
 
 
-Fact = MessageAccepted | RoomOpened | MessagesDelivered | MessagesRecovered | ConnectionTime
+class Attended(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="f", tag="attended"
+):
+    """`user` came to this process, or went: into a room, or online where `room` is empty.
+
+    One with the `id` of an earlier one repeats it.
+    """
+
+    room: str
+    user: str
+    name: str
+    at_ms: int
+    here: bool
+    id: str
+
+
+Fact = (
+    MessageAccepted | RoomOpened | MessagesDelivered | MessagesRecovered | ConnectionTime | Attended
+)
 
 
 class Facts(Protocol):

@@ -19,6 +19,7 @@ from chatd.body import body_bytes
 from chatd.bus import Bus, Clock, Draft, Publication, Receipt
 from chatd.caps import Caps
 from chatd.client import Client
+from chatd.comings import ONLINE, Comings
 from chatd.counters import Counters
 from chatd.delivery import Delivery
 from chatd.door import Door, check_seat
@@ -117,6 +118,7 @@ class Hub:
         neighbours: Neighbours | None = None,
         caps: Caps | None = None,
         moderation: ModerationBook | None = None,
+        comings_wanted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.limits = limits or Limits()
         # Set when everyone is sent away: who goes first is then no news to who goes next.
@@ -143,8 +145,14 @@ class Hub:
         self._drafts: list[Draft] = []
         self._owed = OwedFacts(facts, clock, self.counters)
         self._delivery = Delivery(self.counters, self._schedule)
+        self.comings = Comings(comings_wanted, self._owe, lambda: self._moment()[1])
         self._rooms: Rooms[Client] = Rooms(
-            bus, self.counters, self.limits.presence_members, self._announce, neighbours
+            bus,
+            self.counters,
+            self.limits.presence_members,
+            self._announce,
+            neighbours=neighbours,
+            comings=self.comings,
         )
         self._states = StateBoards(
             self.limits, self.counters, self._delivery, later or _call_later, neighbours
@@ -280,6 +288,7 @@ class Hub:
             self._lookout.forget(client)
             if self._people.went(client):
                 self._online.went(client.identity.user_id, self.clock.monotonic())
+            self.comings.went(ONLINE, client.identity.user_id)
             self._owe(self._timesheet.closed(_person(client.identity), *self._moment()))
 
     def tick(self) -> None:
@@ -500,6 +509,7 @@ class Hub:
         self._clients[client.session] = client
         if self._people.came(client):
             self._online.came(identity.user_id)
+        self.comings.came(ONLINE, identity.user_id, identity.name)
         self._paces.begin(client, self.clock.monotonic())
         self._judge_hello(client, good=True)
         self.counters.connections += 1

@@ -8,7 +8,7 @@ import msgspec
 from chatd.bus import Clock
 from chatd.counters import Counters
 from chatd.errors import FactsRefused
-from chatd.facts import ConnectionTime, Fact, Facts, MessagesRecovered, RoomOpened
+from chatd.facts import Attended, ConnectionTime, Fact, Facts, MessagesRecovered, RoomOpened
 
 _log = logging.getLogger("chatd.owed")
 
@@ -96,6 +96,8 @@ def _key(fact: Fact) -> tuple[str, ...]:
             return ("recovered", fact.room, fact.user)
         case ConnectionTime():
             return ("connection", fact.app, fact.user)
+        case Attended():
+            return ("attended", fact.id)
         case _:
             return ("room", fact.room)
 
@@ -124,7 +126,7 @@ def _began_ms(fact: Fact) -> int:
     match fact:
         case ConnectionTime():
             return fact.start_ms
-        case RoomOpened():
+        case RoomOpened() | Attended():
             return _NEVER_MS  # nothing is counted of it
         case _:
             return fact.at_ms

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from chatd.board import Board
 from chatd.bus import Bus, Publication
+from chatd.comings import Comings
 from chatd.counters import Counters
 from chatd.limits import TokenBucket
 from chatd.neighbours import Neighbours
@@ -142,10 +143,13 @@ class Rooms(Generic[Member]):
         counters: Counters,
         max_named: int,
         announce: Callable[[Room[Member], Presence], None],
+        *,
         neighbours: Neighbours | None = None,
+        comings: Comings | None = None,
     ) -> None:
         # None where there is no other process.
         self._neighbours = neighbours
+        self._comings = comings
         self._bus = bus
         self._counters = counters
         self._max_named = max_named
@@ -196,12 +200,16 @@ class Rooms(Generic[Member]):
     def enter(self, room: Room[Member], user: str, name: str) -> None:
         """Count a connection of `user` as present."""
         self.come(room, user, name)
+        if self._comings is not None:
+            self._comings.came(room.name, user, name)
         if self._neighbours is not None:
             self._neighbours.entered(room.name, user, name)
 
     def exit(self, room: Room[Member], user: str) -> None:
         """Count a connection of `user` as gone."""
         self.go(room, user)
+        if self._comings is not None:
+            self._comings.went(room.name, user)
         if self._neighbours is not None:
             self._neighbours.left(room.name, user)
         self.close_if_empty(room)

@@ -5,6 +5,7 @@ Kinds of record beside the usage of `metaport.usage_log`:
     m  chatd.facts.MessageAccepted      an ordered chat message, with its key
     b  list of MessageAccepted          those of one loop iteration, when there are several
     r  chatd.facts.RoomOpened           a room's epoch and the offset it has reached
+    p  list of chatd.facts.Attended     who came and went, where an endpoint wants to know
     t  chatd.facts.MonotonicTime        before a message, once a second: wall clocks are set
 """
 
@@ -17,6 +18,7 @@ import msgspec
 from chatd.body import body_bytes
 from chatd.errors import FactsRefused
 from chatd.facts import (
+    Attended,
     ConnectionTime,
     Fact,
     MessageAccepted,
@@ -33,7 +35,7 @@ from metering.events import Subject, no_room_of
 from metering.message_tally import MessageCount
 from metering.windows import seconds_by_window
 
-MESSAGE, BATCH, ROOM, TIME = b"m", b"b", b"r", b"t"
+MESSAGE, BATCH, ROOM, TIME, PEOPLE = b"m", b"b", b"r", b"t", b"p"
 
 # A key is 5 minutes old, give or take this.
 TIME_EVERY_S = 1.0
@@ -44,6 +46,7 @@ REPLAY_BYTES = 64 << 20
 _encode = msgspec.msgpack.Encoder().encode
 _decode_message = msgspec.msgpack.Decoder(MessageAccepted).decode
 _decode_batch = msgspec.msgpack.Decoder(list[MessageAccepted]).decode
+_decode_people = msgspec.msgpack.Decoder(list[Attended]).decode
 _decode_room = msgspec.msgpack.Decoder(RoomOpened).decode
 _decode_time = msgspec.msgpack.Decoder(MonotonicTime).decode
 
@@ -78,6 +81,7 @@ class ChatJournal:
         accepted: list[MessageAccepted] = []
         records: list[bytes] = []
         messages: list[MessageCount] = []
+        people: list[Attended] = []
         counts: list[Count] = []
         for fact in facts:
             if type(fact) is MessageAccepted:
@@ -91,9 +95,13 @@ class ChatJournal:
                 records += _records(accepted)
                 accepted = []
                 records.append(room_record(fact))
+            elif type(fact) is Attended:
+                people.append(fact)
             else:
                 counts += chat_counts(fact)
         records += _records(accepted)
+        if people:
+            records.append(people_record(people))
         now = self._monotonic()
         tells = self._orders and bool(records) and now - self._told_s >= TIME_EVERY_S
         if tells:
@@ -123,6 +131,32 @@ def time_record(now: float) -> bytes:
 def room_record(fact: RoomOpened) -> bytes:
     """Encode a room's place."""
     return ROOM + _encode(fact)
+
+
+def people_record(people: Sequence[Attended]) -> bytes:
+    """Encode who came and went."""
+    return PEOPLE + _encode(people)
+
+
+def people_of(record: bytes) -> list[Attended]:
+    """Decode who came and went; nobody in records of other kinds."""
+    return _decode_people(record[1:]) if record[:1] == PEOPLE else []
+
+
+def left_behind(directory: Path) -> list[Attended]:
+    """Return who had come and not gone when the log ended: people of a process that died.
+
+    Raises:
+        LogError: the log is damaged.
+    """
+    here: dict[tuple[str, str], Attended] = {}
+    for _, record in read(directory, replay_from(directory)):
+        for fact in people_of(record):
+            if fact.here:
+                here[fact.room, fact.user] = fact
+            else:
+                here.pop((fact.room, fact.user), None)
+    return list(here.values())
 
 
 def messages_of(record: bytes) -> list[MessageAccepted]:

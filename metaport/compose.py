@@ -52,6 +52,7 @@ from metaport.db.periods import Periods
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
 from metaport.db.webhooks import SqlWebhooks
+from metaport.event_reader import EventReader
 from metaport.garbage import spare_collections
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.history_audit import HistoryAudit
@@ -64,6 +65,7 @@ from metaport.moderation_desk import ModerationDesk
 from metaport.moderation_file import ActFile
 from metaport.moderation_watch import ModerationWatch
 from metaport.node import Node, hub_node, hub_nodes, node_name
+from metaport.people_log import PeopleLog
 from metaport.redis_placements import placements_of
 from metaport.retired_logs import RetiredLogs
 from metaport.revocation import Revocations
@@ -248,6 +250,8 @@ class HubProcess:
         self._webhooks = SqlWebhooks(ledger.engine)
         self._webhook_secrets = Secrets(webhook_key(config.secrets_dir))
         self._sender = Sender(self._webhooks, self._webhook_secrets, time.time)
+        # Each hub reads its own log, the first one of a machine those of its SFUs.
+        self._events = EventReader(self._webhooks, {own.name: log.directory, **others}, time.time)
         self._room_store = SqlRooms(ledger.engine)
         self._rooms = RoomWatch(
             self._room_store, RoomFile(own.file(config, "rooms")), self._backbone.signals
@@ -271,7 +275,10 @@ class HubProcess:
             guest_rooms=to(*config.chat.guest_rooms),
             caps=self._caps,
             moderation=self._moderation.book,
+            comings_wanted=lambda: self._events.wants_people,
         )
+        self._people = PeopleLog(log)
+        self._people.begin(int(time.time() * 1000), self._hub.comings.present)
         self._desk = ModerationDesk(
             acts,
             self._moderation,
@@ -362,6 +369,7 @@ class HubProcess:
                 ship_sent=self._ship_sent(),
                 audit=self._audit_history(),
                 write=self._writer.run(),
+                read_events=self._events.run(),
                 forget=self._forget(),
                 forget_answers=self._forget_answers(),
                 retire=self._retire(),
@@ -386,6 +394,8 @@ class HubProcess:
                 await site.stop()
                 # The rest of the promised time is for shipping the last figures.
                 await self._chat.drain(config.drain_s * 0.8)
+                if not self._hub.comings.present():
+                    self._people.end()
             try:
                 async with asyncio.timeout(max(SHIP_S, config.drain_s * 0.2)):
                     await self._ship_the_rest()
@@ -403,6 +413,7 @@ class HubProcess:
             await self._siblings.close()
             self._shipper.close()
             self._writer.close()
+            self._events.close()
 
     async def _measure(self) -> None:
         # The directory and the database are those of all hubs of this machine.
@@ -486,7 +497,13 @@ class HubProcess:
         needed = self._backbone.needed_from()
         in_history = self._writer.stored or 0  # nothing is known to be there yet
         kept_from = in_history if needed is None else min(needed, in_history)
-        self._shipper.trim({self._own.name: kept_from})
+        kept = {
+            name: position
+            for name in self._shipper.logs
+            if (position := self._events.position(name)) is not None
+        }
+        kept[self._own.name] = min(kept_from, kept.get(self._own.name, kept_from))
+        self._shipper.trim(kept)
 
     async def _retire(self) -> None:
         if self._own.number == 0:
@@ -651,6 +668,8 @@ class HubProcess:
             degraded["ledger"] = self._shipper.failing
         if self._caps.failing is not None:
             degraded["caps"] = self._caps.failing
+        if self._events.failing is not None:
+            degraded["events"] = self._events.failing
         if self._sender.failing is not None:
             degraded["webhooks"] = self._sender.failing
         if self._writer.failing is not None:

@@ -8,6 +8,8 @@ Order of one `commit`, and what a crash after each step costs:
 import logging
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from metaport.attendance import Book, attendance_record
 from metaport.log import LogError
 from metaport.usage_log import Count, UsageLog
@@ -15,9 +17,15 @@ from metering import meters
 from metering.events import Session, Subject
 from metering.windows import seconds_by_window
 from sfu.errors import FactsRefused
-from sfu.facts import Attendance, Fact, MediaBytes, ParticipantInterval
+from sfu.facts import Appearance, Attendance, Fact, MediaBytes, ParticipantInterval
 
 logger = logging.getLogger(__name__)
+
+# A log record of a MessagePack list of `sfu.facts.Appearance`.
+APPEARANCES = b"v"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Appearance]).decode
 
 
 class MediaJournal:
@@ -35,6 +43,8 @@ class MediaJournal:
         """
         attended = [fact for fact in facts if isinstance(fact, Attendance)]
         records = [attendance_record(attended)] if attended else []
+        if appeared := [fact for fact in facts if isinstance(fact, Appearance)]:
+            records.append(APPEARANCES + _encode(appeared))
         try:
             self._usage.write(records, [count for fact in facts for count in media_counts(fact)])
         except LogError as error:
@@ -47,6 +57,11 @@ class MediaJournal:
             book.keep(ended)
         except LogError as error:
             logger.error("attendance is kept at the next start: %s", error)
+
+
+def appearances_of(record: bytes) -> list[Appearance]:
+    """Decode who and what appeared in media, or ended; nothing in records of other kinds."""
+    return _decode(record[1:]) if record[:1] == APPEARANCES else []
 
 
 def media_counts(fact: Fact) -> Iterator[Count]:

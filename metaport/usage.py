@@ -7,7 +7,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +72,11 @@ class Shipper:
         self._stored: dict[str, int] = {}
         self.as_of_s: dict[str, int] = {}  # of what is in the ledger, by log
         self.failing: str | None = None
+
+    @property
+    def logs(self) -> Iterable[str]:
+        """The names of the logs it reads."""
+        return self._logs
 
     def lag_bytes(self) -> dict[str, int]:
         """Tell how many bytes of each log are not in the ledger, as far as is known."""

@@ -18,7 +18,7 @@ from functools import partial
 from sfu.control import Link, Map
 from sfu.diagnostics import Diagnostics, quality
 from sfu.errors import Refused
-from sfu.facts import Facts
+from sfu.facts import Appearance, Facts
 from sfu.forwarding import Tally
 from sfu.participant import Participant, Role
 from sfu.publishing import Publishing
@@ -120,6 +120,7 @@ class Conference:
         )
         room.members[identifier] = participant
         self.participants[identifier] = participant
+        self._note(participant, ended=False)
         self._tell_others(
             participant, "media.participant", {"event": "joined", **participant.as_map()}
         )
@@ -137,6 +138,7 @@ class Conference:
         self.usage.leave(
             participant.stay, participant.ingress_bytes, participant.egress_bytes, self._moment()
         )
+        self._note(participant, ended=True)
         self.usage.commit()
         self.announce_tracks(participant)
         self._tell_others(
@@ -324,9 +326,19 @@ class Conference:
                 member.viewing.drop(track)
         self._tell_track(track, "removed")
 
+    def _note(
+        self, participant: Participant, track: PublishedTrack | None = None, *, ended: bool
+    ) -> None:
+        """Have it in the facts that somebody, or what they publish, is here or is no more."""
+        about = ("", "", "") if track is None else (track.id, track.kind, track.media.source)
+        room, at_ms = participant.room.name, self._wall_ms()
+        self.usage.tell(Appearance(room, participant.user, participant.id, at_ms, ended, *about))
+
     def _tell_track(self, track: PublishedTrack, event: str) -> None:
         owner = track.owner
         assert isinstance(owner, Participant)
+        if event in ("added", "removed"):
+            self._note(owner, track, ended=event == "removed")
         self._tell_others(owner, "media.track", {"event": event, "track": track.as_map()})
 
     def _tell_others(self, participant: Participant, kind: str, fields: Map) -> None:

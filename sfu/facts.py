@@ -57,7 +57,23 @@ class Attendance(msgspec.Struct, frozen=True, array_like=True):
     egress_bytes: int
 
 
-Fact = ParticipantInterval | MediaBytes | Attendance
+class Appearance(msgspec.Struct, frozen=True, array_like=True):
+    """A participant, or a track they publish, appeared or `ended`; nothing is counted by it.
+
+    `track`, `kind` and `source` are empty where it is the participant.
+    """
+
+    room: str
+    user: str
+    participant: str
+    at_ms: int
+    ended: bool
+    track: str = ""
+    kind: str = ""
+    source: str = ""
+
+
+Fact = ParticipantInterval | MediaBytes | Attendance | Appearance
 
 
 class Facts(Protocol):
@@ -77,12 +93,15 @@ class MemoryFacts:
 
     def __init__(self) -> None:
         self.kept: list[ParticipantInterval | MediaBytes] = []
+        self.appeared: list[Appearance] = []
         self.attended: dict[tuple[str, int], Attendance] = {}
 
     def commit(self, facts: Sequence[Fact]) -> None:
         """Keep `facts`; of attendances the newest."""
         for fact in facts:
-            if isinstance(fact, Attendance):
+            if isinstance(fact, Appearance):
+                self.appeared.append(fact)
+            elif isinstance(fact, Attendance):
                 self.attended[fact.participant, fact.since_ms] = fact
             else:
                 self.kept.append(fact)

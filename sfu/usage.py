@@ -23,7 +23,7 @@ from typing import NamedTuple
 import msgspec
 
 from sfu.errors import FactsRefused
-from sfu.facts import Attendance, Fact, Facts, MediaBytes, ParticipantInterval
+from sfu.facts import Appearance, Attendance, Fact, Facts, MediaBytes, ParticipantInterval
 
 # As far as "forwarded within the last 2 s" looks back. Who was not looked at for longer is in a
 # process that stood still, and got nothing.
@@ -193,6 +193,10 @@ class Usage:
             stay.handed_over = False
             stay.attended_ms = stay.since_ms
 
+    def tell(self, fact: Appearance) -> None:
+        """Keep with the next commit what is only told, not counted."""
+        self._pending.append(fact)
+
     def commit(self) -> bool:
         """Hand over what is pending, all or nothing; `False` when the port refused."""
         if not self._pending:
@@ -267,6 +271,8 @@ def _began_ms(fact: Fact) -> int:
             return fact.at_ms
         case Attendance():
             return fact.until_ms
+        case Appearance():
+            return fact.at_ms
 
 
 def _merged(facts: list[Fact]) -> list[Fact]:

@@ -9,7 +9,12 @@ from sqlalchemy import Row, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from metaport.db.store import SqlStore
-from metaport.db.tables.webhook import webhook_delivery, webhook_endpoint, webhook_event
+from metaport.db.tables.webhook import (
+    webhook_checkpoint,
+    webhook_delivery,
+    webhook_endpoint,
+    webhook_event,
+)
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 
@@ -102,6 +107,37 @@ class SqlWebhooks(SqlStore):
         """
         async with self._transaction() as connection:
             return await self.put_within(connection, events)
+
+    async def put_from_log(self, events: Sequence[Event], reader: str, position: int) -> int:
+        """Keep events, and how far a log has been read, in one transaction."""
+        statement = self._insert(webhook_checkpoint).values(reader=reader, position=position)
+        async with self._transaction() as connection:
+            new = await self.put_within(connection, events) if events else 0
+            await connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["reader"], set_={"position": position}
+                )
+            )
+            return new
+
+    async def checkpoint(self, reader: str) -> int | None:
+        """Return how far a log has been read, None where nobody wanted anything of it."""
+        table = webhook_checkpoint.c
+        async with self._transaction() as connection:
+            position: int | None = await connection.scalar(
+                select(table.position).where(table.reader == reader)
+            )
+            return position
+
+    async def forget_checkpoints(self, readers: Sequence[str]) -> None:
+        """Forget how far logs were read: nobody wants anything of them now."""
+        table = webhook_checkpoint.c
+        query = select(table.reader).where(table.reader.in_(readers)).limit(1)
+        async with self._transaction() as connection:
+            # Asked each second: a transaction that writes nothing costs little.
+            if await connection.scalar(query) is not None:
+                done = delete(webhook_checkpoint).where(table.reader.in_(readers))
+                await connection.execute(done)
 
     async def put_within(self, connection: AsyncConnection, events: Sequence[Event]) -> int:
         """Keep events in a transaction of somebody else, with what they tell of."""

@@ -85,3 +85,17 @@ webhook_delivery = Table(
     Index("webhook_delivery_by_due", "state", "next_at_s"),
     comment="사건을 받는 곳마다의 전달 / delivery of an event to an endpoint",
 )
+
+# Only while an endpoint wants what stands in a log: what is not wanted holds no log back.
+webhook_checkpoint = Table(
+    "webhook_checkpoint",
+    metadata,
+    Column("reader", Text, primary_key=True, comment="읽는 기록 / log that is read"),
+    Column(
+        "position",
+        BigInteger,
+        nullable=False,
+        comment="읽은 위치 / position up to which its events are put",
+    ),
+    comment="기록에서 사건을 어디까지 읽었는지 / how far events have been read from each log",
+)
