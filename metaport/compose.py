@@ -354,6 +354,7 @@ class HubProcess:
             # Nobody comes in before it is known who may enter where, unless the database is away.
             await self._rooms.try_to_look(DATABASE_DEADLINE_S)
             await self._moderation.try_to_look(DATABASE_DEADLINE_S)
+            await self._events.try_to_look(DATABASE_DEADLINE_S)
             await site.start()
             await self._siblings.start()
             await self._announce_sent()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from metaport.db.errors import DatabaseError
-from metaport.db.webhooks import Event, SqlWebhooks
+from metaport.db.webhooks import Endpoint, Event, SqlWebhooks
 from metaport.log import Follower, LogError, LogTrimmed
 from metaport.log_events import events_of, wanted_types
 from metaport.log_records import segments
@@ -64,8 +64,7 @@ class EventReader:
             DatabaseError, LogError, OSError: nothing is lost; read again later.
         """
         now_ms = int(self._clock() * 1000)
-        endpoints = [each for each in await self._store.endpoints() if each.enabled]
-        self.types = wanted_types(pattern for each in endpoints for pattern in each.events)
+        endpoints = await self._look()
         if not self.types:
             await self._rest()
             self._rested_ms = now_ms
@@ -75,6 +74,19 @@ class EventReader:
             made_ms = [each.rotated_at_s * 1000 for each in endpoints if wanted_types(each.events)]
             self._rested_ms = max(made_ms)
         return sum([await self._read_one(name) for name in self._logs])
+
+    async def try_to_look(self, deadline_s: float) -> None:
+        """Know what is wanted before anybody comes, unless the database is away."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._look()
+        except (DatabaseError, TimeoutError) as error:
+            logger.warning("who comes is told to webhooks later: %s", error or "no answer")
+
+    async def _look(self) -> list[Endpoint]:
+        endpoints = [each for each in await self._store.endpoints() if each.enabled]
+        self.types = wanted_types(pattern for each in endpoints for pattern in each.events)
+        return endpoints
 
     async def run(self) -> None:
         """Read until cancelled, slower while it fails; a cancelled transaction is rolled back."""
