@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "r20261128_2135_webhook_checkpoint"
-down_revision = "r20261128_2115_sessions"
+down_revision = "r20261128_2130_idempotency"
 
 
 def upgrade() -> None:
