@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from chatd import errors as chat
-from chatd.facts import DEFAULT_APP, MessagesRecovered
+from chatd.facts import MessagesRecovered
 from chatd.grants import Rights, to
 from chatd.hub import Hub
 from chatd.limits import Limits
@@ -77,6 +77,7 @@ from metaport.secret_files import api_key, webhook_key
 from metaport.sent_counts import SentShipper
 from metaport.sfu_directory import SfuDirectory
 from metaport.sfu_process import sfu_processes
+from metaport.shared_reports import SharedReports
 from metaport.siblings import Siblings
 from metaport.signers import Signers
 from metaport.spending_caps import SpendingCaps
@@ -115,7 +116,7 @@ def identity_of(claims: Claims) -> Identity:
         claims.subscriptions,
         claims.token_id,
         claims.issued_at,
-        getattr(claims, "app", DEFAULT_APP),
+        claims.app,
     )
 
 
@@ -211,15 +212,12 @@ class HubProcess:
         self._archive = HistoryArchive(messages, self._writer, self._gone)
         # Loaded once; one that is broken is tried again at the next question.
         self._book = cache(lambda: price_book(config))
-        self._reports = LedgerReports(
-            ledger,
-            self._book,
-            config.usage.zone,
-            name_of,
-            Periods(ledger, usage_key(config)),
-        )
+        periods = Periods(ledger, usage_key(config))
+        self._reports = LedgerReports(ledger, self._book, config.usage.zone, name_of, periods)
+        # One pricing a minute serves both the caps and the budget.
+        self._watched = SharedReports(ledger, self._book, config.usage.zone, periods)
         self._caps = SpendingCaps(
-            config.usage.contract, self._reports, config.usage.zone, time.time
+            config.usage.contract, self._watched, config.usage.zone, time.time
         )
         self._resources = MediaResources()
         # Sessions of revoked tokens on their way out; each leaves the set by itself.
@@ -427,7 +425,7 @@ class HubProcess:
         """Watch the budget and send webhooks; once a machine, and safe to be done by several."""
         if self._own.number == 0:
             budget = BudgetWatch(
-                self._config.usage.contract, self._reports, self._webhooks, time.time
+                self._config.usage.contract, self._watched, self._webhooks, time.time
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sender.run(), name="send-webhooks")

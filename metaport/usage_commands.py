@@ -25,9 +25,11 @@ from metering.errors import MeteringError
 from metering.forms import FORMS
 from metering.market import Rate, compare, load_market
 from metering.market_document import market_document
+from metering.meters import PEAK_USERS
 from metering.proposal import load_inputs, propose
 from metering.proposal_document import proposal_book, proposal_document
 from metering.report import DETAILED, RENDERERS
+from metering.windows import days_of
 
 BINARY = frozenset({"xlsx", "pdf"})
 
@@ -117,11 +119,14 @@ async def print_comparison(
 
     async def make(reports: LedgerReports, now: float) -> bytes:
         rows = load_market(market)
-        report = await reports.month(month, now)
+        report = await reports.month(month, now, details=True)
         quantities: dict[str, int] = {}
         for line in report.lines:
             quantities[line.id.meter] = quantities.get(line.id.meter, 0) + line.quantity
-        compared = compare(rows, quantities, rates)
+        known_s = report.period.start_s if report.as_of_s is None else report.as_of_s
+        days = len([day for day in days_of(report.period, report.zone) if day.start_s < known_s])
+        users = None if report.aside is None else report.aside.figures.get(PEAK_USERS)
+        compared = compare(rows, quantities, rates, users=users, days=days)
         return FORMS[form](market_document(report, compared, rates, lang))
 
     return await _answer(config, make, form, lang, output)

@@ -47,14 +47,6 @@ class Budget:
             reached=tuple(t for t in self.thresholds_percent if self._reaches(spent, t)),
         )
 
-    def crossed(self, before: Decimal, after: Decimal) -> tuple[int, ...]:
-        """Return the thresholds that `after` reaches and `before` did not: those to be told now."""
-        return tuple(
-            threshold
-            for threshold in self.thresholds_percent
-            if self._reaches(after, threshold) and not self._reaches(before, threshold)
-        )
-
     def _reaches(self, spent: Decimal, threshold_percent: int) -> bool:
         return EXACT.multiply(spent, Decimal(100)) >= EXACT.multiply(
             self.amount, Decimal(threshold_percent)

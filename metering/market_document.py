@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from metering.document import Cell, Document, Row, Table, table, words
-from metering.market import Comparison, Rate, own
+from metering.market import Comparison, Offer, Rate, own
 from metering.money import plain
 from metering.rating.adjustments import Titles
 from metering.statement import Report
@@ -31,6 +31,9 @@ SAID = {
         "no_price": ("단가 없음", "no price"),
         "minute": ("분", "min"),
         "message": ("건", "msg"),
+        "user": ("명", "users"),
+        "plan": ("일 {price}부터", "from {price} a day"),
+        "not_measured": ("측정 없음", "not measured"),
         "sources": ("단가의 출처", "Where the prices come from"),
         "source": ("출처", "Source"),
         "as_of": ("기준일", "As of"),
@@ -83,16 +86,15 @@ def _front(report: Report, compared: Sequence[Comparison], said: dict[str, str])
     for found in compared:
         offer = found.offer
         here = own(amounts, offer.meters)
-        price = offer.price_per_1000
         rows.append(
             Row(
                 (
                     Cell(f"{offer.vendor} {offer.product}"),
-                    Cell(f"{found.quantity:,}", found.quantity),
+                    Cell(said["not_measured"])
+                    if found.quantity is None
+                    else Cell(f"{found.quantity:,}", found.quantity),
                     Cell(said[offer.unit]),
-                    Cell(said["no_price"])
-                    if price is None
-                    else Cell(f"{plain(price)} {offer.currency}", price),
+                    _price(offer, said),
                     Cell("")
                     if found.amount is None
                     else Cell(f"{found.amount.quantize(Decimal('0.01')):,}", found.amount),
@@ -104,6 +106,15 @@ def _front(report: Report, compared: Sequence[Comparison], said: dict[str, str])
     headings = ("offer", "quantity", "unit", "price", "amount", "won", "own")
     numbers = (False, True, False, True, True, True, True)
     return table([said[name] for name in headings], numbers, rows)
+
+
+def _price(offer: Offer, said: dict[str, str]) -> Cell:
+    if offer.plan is not None:
+        price = f"{plain(offer.plan.per_day)} {offer.currency}"
+        return Cell(said["plan"].format(price=price))
+    if offer.price_per_1000 is None:
+        return Cell(said["no_price"])
+    return Cell(f"{plain(offer.price_per_1000)} {offer.currency}", offer.price_per_1000)
 
 
 def _sources(compared: Sequence[Comparison], said: dict[str, str], lang: str) -> Table:

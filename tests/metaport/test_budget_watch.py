@@ -1,5 +1,6 @@
 """Thresholds of the contract are told once, whoever looks however often."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,8 @@ from metaport.budget_watch import BudgetWatch
 from metaport.db.engine import open_engine, sqlite_url
 from metaport.db.ledger import SqlLedger
 from metaport.db.webhooks import Endpoint, SqlWebhooks
+from metaport.shared_reports import KEPT_S, SharedReports
+from metaport.spending_caps import SpendingCaps
 from metaport.usage import LedgerReports
 from metering.events import Checkpoint, Subject, UsageRow
 from metering.meters import MESSAGES_SENT
@@ -86,3 +89,22 @@ async def test_without_a_contract_there_is_nothing_to_watch(watched):
     watch = BudgetWatch(None, None, webhooks, lambda: NOW)
     await watch.run()
     assert await watch.look() == 0
+
+
+async def test_the_budget_and_the_caps_look_at_the_month_once(watched):
+    watch, webhooks, say, path = watched
+    await say(500_000)
+    path.write_text(CONTRACT + '[[cap]]\napp = "default"\nwon = 3850\n')
+    now = [NOW]
+    reports = SharedReports(watch._reports._ledger, load_price_book, "Asia/Seoul")
+    budget = BudgetWatch(path, reports, webhooks, lambda: now[0])
+    caps = SpendingCaps(path, reports, "Asia/Seoul", lambda: now[0])
+    told_now, _ = await asyncio.gather(budget.look(), caps.look())
+    assert told_now == 1
+    assert caps.refuses_messages("lobby")
+    assert reports.priced == 1
+    now[0] += KEPT_S
+    await say(1_100_000)
+    assert await budget.look() == 2
+    await caps.look()
+    assert reports.priced == 2

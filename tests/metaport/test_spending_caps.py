@@ -30,10 +30,10 @@ class Reports(LedgerReports):
 
     away = False
 
-    async def month(self, month, now, *, details=False):
+    async def month(self, month, now, *, details=False, by=None):
         if self.away:
             raise LedgerUnavailable("away")
-        return await super().month(month, now, details=details)
+        return await super().month(month, now, details=details, by=by)
 
 
 @pytest.fixture

@@ -3,14 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from metering.budget import Budget
 
 # The order's amount including VAT: 11,500,000 + 1,150,000.
 CONTRACT = Budget(Decimal(12_650_000))
-amounts = st.integers(0, 20_000_000).map(Decimal)
 
 
 @pytest.mark.parametrize(
@@ -32,16 +29,6 @@ def test_thresholds_are_reached_to_the_won(
     assert str(standing.percent) == percent
     assert standing.reached == reached
     assert standing.left == 12_650_000 - spent
-
-
-@given(st.lists(amounts, min_size=1).map(sorted))
-def test_each_threshold_is_crossed_once_on_the_way_up(steps: list[Decimal]) -> None:
-    told: list[int] = []
-    before = Decimal(0)
-    for after in steps:
-        told += CONTRACT.crossed(before, after)
-        before = after
-    assert told == list(CONTRACT.standing(before).reached)
 
 
 def test_a_budget_of_nothing_is_refused() -> None:

@@ -41,10 +41,26 @@ def test_the_shipped_rows_make_the_worked_comparison() -> None:
 
 def test_a_row_without_a_price_stays_empty() -> None:
     empty = [f for f in compare(load_market(), {MESSAGES_SENT: 5}, RATES)
-             if f.offer.price_per_1000 is None]  # fmt: skip
-    assert len(empty) >= 4
+             if not f.offer.priced]  # fmt: skip
+    assert len(empty) >= 3
     assert all(found.amount is None and found.won is None for found in empty)
     assert all(found.offer.trust == "not found" for found in empty)
+
+
+@pytest.mark.parametrize(
+    ("users", "won"),
+    [(2_500, 294_990), (0, 0), (200, 0), (201, 219_990), (2_000, 219_990), (2_001, 220_140),
+     (10_000, 1_419_990), (10_001, 1_420_090)],
+)  # fmt: skip
+def test_gamechats_own_example_of_2500_users_in_november(users: int, won: int) -> None:
+    [found] = [f for f in compare(load_market(), {}, [], users=users, days=30)
+               if f.offer.vendor == "GameChat"]  # fmt: skip
+    assert (found.quantity, found.amount, found.won) == (users, won, won)
+
+
+def test_a_plan_by_users_is_left_empty_where_nobody_counted_them() -> None:
+    [found] = [f for f in compare(load_market(), {}, [], days=30) if f.offer.plan is not None]
+    assert (found.quantity, found.amount, found.won) == (None, None, None)
 
 
 def offer(**changed: object) -> Offer:
@@ -100,6 +116,10 @@ trust = "vendor"
         (GOOD.replace("price_per_1000 = 1\n", ""), 'V: trust is "not found" where'),
         (GOOD.replace("price_per_1000 = 1", "price_per_1000 = -1"), "V: a price is a number"),
         (GOOD.replace("USD", "BTC"), "Invalid enum value 'BTC'"),
+        (GOOD.replace('"minute"', '"user"'), "V: a plan is for users, and alone"),
+        (GOOD + "[offer.plan]\nper_day = 1\nsteps = [{ price = 1 }]", "a plan is for users"),
+        (GOOD + "[offer.plan]\nper_day = 1\nsteps = []", "steps rise by up_to"),
+        (GOOD + "[offer.plan]\nper_day = -1\nsteps = [{ price = 1 }]", "from 0 up"),
         (GOOD.replace("as_of", "asof"), "unknown field `asof`"),
     ],
 )
@@ -114,10 +134,11 @@ async def test_the_document_names_rates_and_sources(lang: str) -> None:
     row = UsageRow("sfu", "1", VOICE_SECONDS, Subject("lobby", "visitor"), WINDOW, 60_000)
     await ledger.upsert([row], Checkpoint("sfu", "1", WINDOW + 70))
     report = await build_report(ledger, load_price_book(), "2026-11", "Asia/Seoul", WINDOW + 75)
-    compared = compare(load_market(), {VOICE_SECONDS: 60_000}, RATES)
+    compared = compare(load_market(), {VOICE_SECONDS: 60_000}, RATES, days=30)
     said = FORMS["text"](market_document(report, compared, RATES, lang)).decode()
     assert {"ko": "1 USD = 1400원 (2026-11-01, 입력값)",
             "en": "1 USD = KRW 1400 (2026-11-01, entered)"}[lang] in said  # fmt: skip
     assert {"ko": "단가 없음", "en": "no price"}[lang] in said
+    assert {"ko": "측정 없음", "en": "not measured"}[lang] in said
     assert all(found.offer.source in said for found in compared)
     assert "1,200" in said  # 1,000 minutes here, at 1.2 won
