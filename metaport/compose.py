@@ -38,10 +38,14 @@ from metaport.api.once import Once, forget_answers
 from metaport.api.resources import MediaResources
 from metaport.api.rest_limit import RestLimit
 from metaport.api.services import Readiness, Services
+from metaport.app_key_watch import AppKeyWatch
+from metaport.app_keys import AppKeyBook, AppKeySecrets
 from metaport.backbone import RedisBackbone, backbone_of
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.budget_watch import BudgetWatch
 from metaport.config import Config
+from metaport.db.accounts import SqlAccounts
+from metaport.db.apps import SqlApps
 from metaport.db.engine import connect
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.idempotency import SqlIdempotency
@@ -51,12 +55,15 @@ from metaport.db.moderation import SqlModeration
 from metaport.db.periods import Periods
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
+from metaport.db.sessions import SqlSessions
 from metaport.db.webhooks import SqlWebhooks
 from metaport.event_reader import EventReader
 from metaport.garbage import spare_collections
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
 from metaport.history_audit import HistoryAudit
+from metaport.identity import TIDY_S, IdentityStores
 from metaport.log import Log, LogError
+from metaport.login_throttle import LoginThrottle
 from metaport.logs import LoopLag
 from metaport.media import MediaRelay, Member, SfuAway
 from metaport.media_moderation import MediaModeration
@@ -65,15 +72,16 @@ from metaport.moderation_desk import ModerationDesk
 from metaport.moderation_file import ActFile
 from metaport.moderation_watch import ModerationWatch
 from metaport.node import Node, hub_node, hub_nodes, node_name
+from metaport.passwords import Passwords
 from metaport.people_log import PeopleLog
 from metaport.redis_placements import placements_of
 from metaport.retired_logs import RetiredLogs
-from metaport.revocation import Revocations
+from metaport.revocation import Revocations, of_token_id
 from metaport.revocation_file import RevocationFile
 from metaport.revocation_watch import RevocationWatch
 from metaport.room_file import RoomFile
 from metaport.room_watch import RoomWatch
-from metaport.secret_files import api_key, webhook_key
+from metaport.secret_files import api_key, app_key, webhook_key
 from metaport.sent_counts import SentShipper
 from metaport.sfu_directory import SfuDirectory
 from metaport.sfu_process import sfu_processes
@@ -196,7 +204,9 @@ class HubProcess:
         self._minute_s = 0
         self._lag = LoopLag(asyncio.get_running_loop())
         self._revocations = Revocations()
-        self._signers = Signers(config, revoked=self._is_revoked)
+        self._app_secrets = AppKeySecrets(app_key(config.secrets_dir))
+        app_keys = AppKeyBook(self._app_secrets)
+        self._signers = Signers(config, revoked=self._is_revoked, apps=app_keys)
         self._tokens = self._signers.tokens
         sfus = sfu_processes(config)
         # Also of those that are not started any more. One hub of a machine carries them all.
@@ -296,6 +306,24 @@ class HubProcess:
             enforce=self._sign_out,
         )
         self._watch.recall()
+        apps = SqlApps(ledger.engine)
+        self._app_keys = AppKeyWatch(
+            apps,
+            app_keys,
+            own.file(config, "app-keys"),
+            self._backbone.signals,
+            void=self._void,
+        )
+        self._app_keys.recall()
+        self._identity = IdentityStores(
+            SqlAccounts(ledger.engine),
+            apps,
+            SqlSessions(ledger.engine),
+            Passwords(),
+            LoginThrottle(),
+            self._app_secrets,
+            self._app_keys.changed,
+        )
         self._siblings = Siblings(
             own,
             hub_nodes(config),
@@ -384,6 +412,8 @@ class HubProcess:
                 follow_signers=self._signers.run(),
                 follow_revocations=self._watch.run(),
                 follow_rooms=self._rooms.run(),
+                follow_app_keys=self._app_keys.run(),
+                tidy=self._tidy(),
                 follow_moderation=self._moderation.run(),
                 renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
@@ -530,6 +560,19 @@ class HubProcess:
         except (DatabaseError, LogError, OSError) as error:
             logger.warning("messages stay in the local log until the next start: %s", error)
 
+    async def _tidy(self) -> None:
+        while self._own.number == 0:
+            try:
+                await self._identity.tidy(time.time())
+            except DatabaseError as error:
+                logger.warning("sessions that are over stay for now: %s", error)
+            await asyncio.sleep(TIDY_S)
+
+    def _void(self, key_id: str) -> None:
+        """Sign out whoever is here by the key of an app that is void now."""
+        self._revocations.add(of_token_id(key_id, time.time()))
+        self._sign_out()
+
     def _is_revoked(self, claims: Claims) -> bool:
         return self._revocations.covers(claims.user, claims.token_id, claims.issued_at)
 
@@ -618,6 +661,7 @@ class HubProcess:
             present=self._hub.present,
             moderation=self._desk,
             wait_for_room=self._unless_bench(self._openings.wait_s),
+            identity=self._identity,
             check_admin=lambda user, password: admin.check(config.secrets_dir, user, password),
             wait_for_guest=self._unless_bench(self._guests.wait_s),
             wait_for_media=self._unless_bench(self._sessions.wait_s),
@@ -661,6 +705,8 @@ class HubProcess:
             degraded["rooms"] = self._rooms.failing
         if self._moderation.failing is not None:
             degraded["moderation"] = self._moderation.failing
+        if self._app_keys.failing is not None:
+            degraded["app_keys"] = self._app_keys.failing
         if self._signers.failing is not None:
             degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:

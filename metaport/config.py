@@ -173,6 +173,26 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Accounts:
+    """People with an account: whether anybody may ask for one; another person approves it."""
+
+    register: bool = field(default=False, metadata=_by(read.flag))
+
+
+@dataclass(frozen=True)
+class Oidc:
+    """Sign-in with OpenID Connect; none without an issuer. `trusted`: it approves its people."""
+
+    issuer: str | None = field(default=None, metadata=_by(read.web_url))
+    client_id: str | None = field(default=None, metadata=_by(read.text))
+    client_secret: str | None = field(
+        default=None, repr=False, metadata=_by(read.text, secret=True)
+    )
+    redirect_uri: str | None = field(default=None, metadata=_by(read.web_url))
+    trusted: bool = field(default=False, metadata=_by(read.flag))
+
+
+@dataclass(frozen=True)
 class Hub:
     """The hub processes of this machine; several need Redis."""
 
@@ -219,6 +239,8 @@ class Config:
     usage: Usage = field(default_factory=Usage)
     log: Log = field(default_factory=Log)
     token: Token = field(default_factory=Token)
+    accounts: Accounts = field(default_factory=Accounts)
+    oidc: Oidc = field(default_factory=Oidc)
     hub: Hub = field(default_factory=Hub)
     redis: Redis = field(default_factory=Redis)
     database: Database = field(default_factory=Database)

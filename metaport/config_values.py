@@ -260,6 +260,14 @@ def key_set(value: object) -> str:
     return written
 
 
+def web_url(value: object) -> str:
+    """Read an https address; http on this machine only."""
+    written = text(value)
+    if written.partition("://")[0] not in ("http", "https"):
+        raise WrongValueError("https:// 주소가 아닙니다", "is not an https:// address")
+    return key_set(written)
+
+
 def _url(value: object, schemes: tuple[str, ...]) -> str:
     written = text(value)
     if written.partition("://")[0] not in schemes or "://" not in written:

@@ -58,6 +58,12 @@ class Permission(StrEnum):
     TOKENS_REVOKE = "tokens.revoke"
     WEBHOOKS_MANAGE = "webhooks.manage"
     USAGE_READ = "usage.read"
+    APPS_MANAGE = "apps.manage"
+    USERS_READ = "users.read"
+    USERS_MANAGE = "users.manage"
+    USERS_APPROVE = "users.approve"
+    ROLES_CONFIRM = "roles.confirm"
+    PERSONAL_DATA = "personal_data"
 
 
 _OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
@@ -69,6 +75,9 @@ _READERS_OF_FIGURES = _OPERATORS | {
     Role.SUPERVISOR,
     Role.AUDITOR,
 }
+
+# What the admin asks for is approved by the agency, or by another admin.
+_APPROVING = frozenset({Role.ADMIN, Role.SUPERVISOR, Role.CONFIRMING_MANAGER})
 
 PERMITTED: dict[Permission, frozenset[Role]] = {
     Permission.STATUS_READ: _OPERATORS | {Role.SITE_REPRESENTATIVE, Role.SUPERVISOR},
@@ -82,6 +91,12 @@ PERMITTED: dict[Permission, frozenset[Role]] = {
     Permission.TOKENS_REVOKE: _OPERATORS,
     Permission.WEBHOOKS_MANAGE: frozenset({Role.ADMIN}),
     Permission.USAGE_READ: _READERS_OF_FIGURES,
+    Permission.APPS_MANAGE: frozenset({Role.ADMIN}),
+    Permission.USERS_READ: _APPROVING | {Role.AUDITOR},
+    Permission.USERS_MANAGE: frozenset({Role.ADMIN}),
+    Permission.USERS_APPROVE: _APPROVING,
+    Permission.ROLES_CONFIRM: _APPROVING,
+    Permission.PERSONAL_DATA: frozenset({Role.ADMIN}),
 }
 
 

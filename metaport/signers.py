@@ -1,4 +1,4 @@
-"""Whose tokens a hub accepts: its own secrets, and the key set of another signer."""
+"""Whose tokens a hub accepts: its own secrets, keys of apps, and the key set of another signer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from metaport.app_keys import AppKeyBook
 from metaport.config import Config
 from metaport.jwks import JwksKeys
 from metaport.jwks_reader import JwksReader
@@ -25,7 +26,12 @@ class Signers:
     Raises `OSError`, `ValueError` when there is no secret to sign with.
     """
 
-    def __init__(self, config: Config, revoked: Callable[[Claims], bool] = lambda _: False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        revoked: Callable[[Claims], bool] = lambda _: False,
+        apps: AppKeyBook | None = None,
+    ) -> None:
         token = config.token
         self._config = config
         self._secrets = self._read()
@@ -44,6 +50,7 @@ class Signers:
                 token.audience,
             ),
             revoked=revoked,
+            apps=apps,
         )
 
     @property

@@ -44,7 +44,8 @@ ALGORITHM = "HS256"
 NAME_CHARACTERS = 128
 # A server that keeps no time is a minute off before somebody notices, rarely more.
 LEEWAY_S = 90.0
-ACCESS, REFRESH = "access", "refresh"
+# A cookie is an access token that only a browser of ours sends (`metaport.api.cookies`).
+ACCESS, REFRESH, COOKIE = "access", "refresh", "cookie"
 # Claims that nobody makes but this server.
 _OURS = frozenset({"app", "sid", "turn"})
 # What `verify_…` would check by a clock of its own; here the clock is the caller's.
@@ -220,6 +221,15 @@ class Tokens:
         """Return what an access token claims. Raises `TokenError`."""
         return self._verify(ACCESS, token, now)
 
+    def mint_cookie(self, claims: Claims, *, ttl_s: float, now: float) -> str:
+        """Return what a browser keeps of a session."""
+        body = _body(claims.user, claims.name, claims.roles, None)
+        return self._sign(body | _place(claims.app, claims.session) | {"use": COOKIE}, ttl_s, now)
+
+    def verify_cookie(self, token: str, now: float) -> Claims:
+        """Return what a cookie claims. Raises `TokenError`."""
+        return self._verify(COOKIE, token, now)
+
     def verify_refresh(self, token: str, now: float) -> Claims:
         """Return what a refresh token claims. Raises `TokenError`."""
         return self._verify(REFRESH, token, now)
@@ -284,6 +294,8 @@ class Tokens:
         body = _decode(token, key, algorithm)
         if body.get("use") == REFRESH:
             raise ValueError("refresh tokens are minted here only")
+        if body.get("use") == COOKIE:
+            raise ValueError("cookies are minted here only")
         self._check_parties(body)
         return {claim: body[claim] for claim in body if claim not in _OURS}, self._trust.leeway_s
 

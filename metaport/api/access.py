@@ -7,6 +7,7 @@ import math
 
 from aiohttp import web
 
+from metaport.api.cookies import check_site, cookie_of
 from metaport.api.forwarded import Proxies
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES
@@ -33,16 +34,18 @@ def bearer(request: web.Request) -> str:
 
 
 def authenticated(request: web.Request) -> Claims:
-    """Verify the bearer token of a request.
+    """Verify the bearer token of a request, or its cookie where it has none.
 
     Raises:
         Problem: `no-token`, `bad-token`, `token-expired`, `token-revoked`, `token-undecided`,
-            `rate-limited`.
+            `rate-limited`, `cross-site`.
     """
     services = request.app[SERVICES]
-    token = bearer(request)
     try:
-        return services.tokens.verify(token, services.clock())
+        if "Authorization" not in request.headers and (cookie := cookie_of(request)) is not None:
+            check_site(request)
+            return services.tokens.verify_cookie(cookie, services.clock())
+        return services.tokens.verify(bearer(request), services.clock())
     except TokenError as error:
         strike(request, error)
         raise refusal(error) from None

@@ -5,10 +5,12 @@ from aiohttp import web
 from metaport import tls
 from metaport.api import (
     accounts,
+    apps,
     chat,
     headers,
     health,
     history,
+    me,
     media,
     moderation,
     openapi,
@@ -18,6 +20,7 @@ from metaport.api import (
     revocation,
     rooms,
     usage,
+    users,
     webhooks,
     whip,
 )
@@ -35,6 +38,9 @@ OPERATIONS = (
     *health.OPERATIONS,
     *openapi.OPERATIONS,
     *accounts.OPERATIONS,
+    *me.OPERATIONS,
+    *users.OPERATIONS,
+    *apps.OPERATIONS,
     *revocation.OPERATIONS,
     *rooms.OPERATIONS,
     *history.OPERATIONS,

@@ -16,6 +16,7 @@ from metaport.api.resources import MediaResources, Presence
 from metaport.api.rest_limit import RestLimit
 from metaport.config import Config
 from metaport.db.webhooks import SqlWebhooks
+from metaport.identity import IdentityStores
 from metaport.language import Say
 from metaport.moderation_desk import ModerationDesk
 from metaport.revocation import Revocation
@@ -140,6 +141,7 @@ class Services:
     """Seconds until this user may open another direct room; 0 admits it."""
     webhooks: SqlWebhooks
     webhook_secrets: Secrets
+    identity: IdentityStores
     check_admin: Callable[[str, str], bool]
     wait_for_login: Callable[[str], float]
     wait_for_guest: Callable[[str], float]
