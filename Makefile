@@ -45,6 +45,7 @@ bench: .venv/.dev
 	$(BIN)/python -m loadtest all --out loadtest/results
 
 # What a forwarded packet costs, beside Janus where it is installed; root makes a network for it.
+# About 8 minutes, on a machine that has nothing else to do.
 bench-media: .venv/.dev
 	$(BIN)/python -m loadtest forwarding --out loadtest/results
 

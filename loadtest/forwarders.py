@@ -58,6 +58,11 @@ class Metaport:
         self._token = ""
 
     @property
+    def url(self) -> str:
+        """Return where its chat is."""
+        return self._target.url
+
+    @property
     def pid(self) -> int:
         """Return the SFU's process id."""
         pid = self._target.pid("sfu")
@@ -164,6 +169,6 @@ def janus_beside(media_host: str) -> Iterator[list[Forwarder]]:
         yield [JanusForwarder(server)]
 
 
-def metaport(name: str, server: Server) -> Forwarder:
+def metaport(name: str, server: Server) -> Metaport:
     """Return a server that was started here."""
     return Metaport(name, Target(server.url, server))

@@ -14,10 +14,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import processes
+from loadtest import chat_beside, processes
 from loadtest.crowd import Crowd, Flow
 from loadtest.forwarders import (
     Forwarder,
+    Metaport,
     bench_environment,
     janus_beside,
     metaport,
@@ -47,6 +48,8 @@ LADDER = (60_000, 120_000, 160_000)
 CROWDS = (1, 10, 100, 1_000)
 CONVERSATION = Flow(AUDIO, 100, 50)
 TALKERS = 30
+# At four messages a second of each: 960 round trips, of which the slowest nine are beyond the 99th.
+CONVERSATION_S = 8.0
 JOINERS = 50
 JOINERS_AT_ONCE = 10
 
@@ -193,17 +196,22 @@ def crowds(server: Forwarder, network: Namespace, figures: Figures) -> None:
     figures.add("memory a participant", axis, "KiB", slope(memory) / 1024)
 
 
-def conversation(server: Forwarder, network: Namespace, figures: Figures) -> None:
-    """Add one repeat of a room in which everybody talks at once."""
+def conversation(server: Metaport, network: Namespace, figures: Figures) -> None:
+    """Add one repeat of a room in which everybody talks at once, and a chat alive beside it."""
+    alone = chat_beside.Beside(server.url, CONVERSATION_S).finish()
+    chat_beside.add(figures, f"{chat_beside.PEOPLE} people, nobody talks", alone)
     crowd = Crowd(network)
     server.open_room()
     for _ in range(TALKERS):
         server.publish(crowd, CONVERSATION)
     _enter(server, crowd, CONVERSATION, TALKERS, TALKERS)
-    result = _count(server, crowd, TALKERS, 4.0)
+    beside = chat_beside.Beside(server.url, WARM_UP_S + CONVERSATION_S)
+    result = _count(server, crowd, TALKERS, CONVERSATION_S)
+    told = beside.finish()
     server.close_room()
     crowd.close()
     axis = f"{TALKERS} × {TALKERS} audio, 100 B at 50/s each"
+    chat_beside.add(figures, f"{chat_beside.PEOPLE} people beside {axis}", told)
     figures.add("CPU", axis, "% of a core", result.cpu_s / result.seconds * 100)
     figures.add("CPU a forwarded packet", axis, "µs", result.packet_us)
     figures.add("lost", axis, "packets", result.lost)
@@ -229,7 +237,7 @@ def joins(server: Forwarder, network: Namespace, figures: Figures) -> None:
 
 
 @asynccontextmanager
-async def servers(network: Namespace) -> AsyncIterator[list[Forwarder]]:
+async def servers(network: Namespace) -> AsyncIterator[tuple[Metaport, list[Forwarder]]]:
     """Run every server that is measured: ours, ours without compiled code, Janus if it is here."""
     environment = bench_environment(network.server_host)
     async with AsyncExitStack() as stack:
@@ -238,17 +246,18 @@ async def servers(network: Namespace) -> AsyncIterator[list[Forwarder]]:
         ours = await stack.enter_async_context(running(folder / "compiled", environment))
         twin = await stack.enter_async_context(running(folder / "pure", pure))
         beside = stack.enter_context(janus_beside(network.server_host))
-        yield [metaport(COMPILED, ours), metaport(PURE, twin), *beside]
+        first = metaport(COMPILED, ours)
+        yield first, [first, metaport(PURE, twin), *beside]
 
 
 async def measure(repeats: int, figures: Figures) -> None:
     """Measure everything; the few long ones once."""
     with namespace() as network:
-        async with servers(network) as peers:
+        async with servers(network) as (ours, peers):
             for _ in range(repeats):
                 await asyncio.to_thread(costs, peers, network, figures)
             for _ in range(repeats):
-                await asyncio.to_thread(ladder, peers[0], network, figures)
-            await asyncio.to_thread(conversation, peers[0], network, figures)
-            await asyncio.to_thread(joins, peers[0], network, figures)
-            await asyncio.to_thread(crowds, peers[0], network, figures)
+                await asyncio.to_thread(ladder, ours, network, figures)
+                await asyncio.to_thread(conversation, ours, network, figures)
+                await asyncio.to_thread(joins, ours, network, figures)
+            await asyncio.to_thread(crowds, ours, network, figures)
