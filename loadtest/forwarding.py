@@ -32,8 +32,8 @@ from loadtest.statistics import percentile, slope
 
 COMPILED, PURE = "Metaport", "Metaport, pure Python"
 RECEIVERS = 40
-RUN_S = 3.0
-WARM_UP_S = 1.5
+RUN_S = 4.0
+WARM_UP_S = 3.0
 
 SPEECH = Flow(AUDIO, 100, 200)
 EVEN = Flow(VIDEO, 1_100, 170, burst=1, picture=8)

@@ -4,21 +4,29 @@
    same write as the seconds it counts. The local log is trimmed once the ledger has it.
 2. Attendances that ended go into the SFU's book, which is kept. What a crash left open, or out of
    the book, is copied there from the local log when the process starts (`Book.copy`).
-3. `read_attendance` merges the books and the local logs of all SFUs of this machine.
+3. What is older than the details of usage it is compared with is dropped from the book, a file
+   at a time (`keep_trimmed`).
+4. `read_attendance` merges the books and the local logs of all SFUs of this machine.
 
 A log record is `a` and a MessagePack list of `sfu.facts.Attendance`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from metaport.config import Config
-from metaport.log import Log, read
+from metaport.log import Log, LogError, read
 from metaport.log_records import segments
 from sfu.facts import Attendance
 
+logger = logging.getLogger(__name__)
+
+DAY_S = 86_400
 ATTENDANCE = b"a"
 # A stay is 100 bytes, so a file holds 10,000 of them, and a start looks at 40,000: those that the
 # local log may still tell of. One that is written down twice is read once.
@@ -64,9 +72,38 @@ class Book:
         left = _merged(_attendances(log))
         self.keep([each for key, each in left.items() if each != kept.get(key)])
 
+    def trim(self, before_ms: int) -> None:
+        """Drop the files of which everybody had left before an instant; the last one stays.
+
+        Raises:
+            LogError, OSError
+        """
+        for segment, following in pairwise(segments(self._log.directory)):
+            records = read(self._log.directory, segment.start)
+            for position, record in records:
+                if any(each.until_ms >= before_ms for each in attendances_of(record)):
+                    records.close()
+                    return
+                if position >= following.start:
+                    break
+            records.close()
+            self._log.trim(following.start)
+
     def close(self) -> None:
         """Let go of the book."""
         self._log.close()
+
+
+async def keep_trimmed(book: Book | None, days: int, clock: Callable[[], float]) -> None:
+    """Drop what is older than `days` each day until cancelled; 0 keeps all."""
+    while book is not None and days:
+        before_ms = int((clock() - days * DAY_S) * 1000)
+        try:
+            # A file of 1 MiB takes 10 ms to read, which media would notice.
+            await asyncio.to_thread(book.trim, before_ms)
+        except (LogError, OSError) as error:
+            logger.error("old attendance is dropped later: %s", error)
+        await asyncio.sleep(DAY_S)
 
 
 def book_path(config: Config, log: Path) -> Path:

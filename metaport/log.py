@@ -23,7 +23,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -390,7 +390,7 @@ class Follower:
         return True
 
 
-def read(directory: Path, position: int | None = None) -> Iterator[tuple[int, bytes]]:
+def read(directory: Path, position: int | None = None) -> Generator[tuple[int, bytes], None, None]:
     """Yield every record from `position` to the present end, each with the position after it.
 
     Raises `LogTrimmed`, `LogCorrupt`, `LogError`, `OSError`.

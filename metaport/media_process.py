@@ -6,7 +6,7 @@ import logging
 import time
 from pathlib import Path
 
-from metaport.attendance import Book, book_path
+from metaport.attendance import Book, book_path, keep_trimmed
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.config import Config
 from metaport.log import Log, LogError
@@ -61,6 +61,7 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
             sync=keep_synced(log),
             checkpoint=every(HEARTBEAT_S, usage.write),
             register=keep_registered(config, own),
+            trim=keep_trimmed(book, config.usage.detail_days, time.time),
         ):
             logger.info("media on UDP port %d", server.media_port)
             await stop.wait()

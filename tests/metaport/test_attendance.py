@@ -1,5 +1,6 @@
 """Who was there when, as the SFU says, against what it counted; over crashes and full disks."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -7,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaport.attendance import Book, attendances_of, book_path, read_attendance
+from metaport import attendance as books
+from metaport.attendance import (
+    DAY_S,
+    Book,
+    attendances_of,
+    book_path,
+    keep_trimmed,
+    read_attendance,
+)
 from metaport.config import Config
 from metaport.log import Log, LogError, read
 from metaport.media_journal import MediaJournal
@@ -173,3 +182,43 @@ def test_attendance_and_seconds_are_written_together(config):
     [[_, first], [_, second]] = list(read(config.sfu_log))
     assert attendances_of(first) == [attendance(ended=False)]
     assert usage_of(second) is not None
+
+
+@pytest.fixture
+def long_book(config, monkeypatch):
+    """A book of many files, a stay of ten seconds in each."""
+    monkeypatch.setattr(books, "SEGMENT_BYTES", 1)
+    book = Book(book_path(config, config.sfu_log))
+    for number in range(10):
+        book.keep([attendance(f"p-{number}", number * 10, number * 10 + 10)])
+    yield book
+    book.close()
+
+
+def test_a_book_is_trimmed_by_whole_files_and_keeps_its_last(config, long_book):
+    long_book.trim(START_MS + 45_000)
+    assert [each.participant for each in everything(config)] == [f"p-{n}" for n in range(4, 10)]
+    long_book.trim(START_MS + 45_000)
+    assert len(everything(config)) == 6
+    long_book.trim(START_MS + 10**9)
+    assert [each.participant for each in everything(config)] == ["p-9"]
+    long_book.keep([attendance("p-10", 100, 110)])
+    assert len(everything(config)) == 2
+
+
+async def test_a_book_is_trimmed_by_the_days_that_details_are_kept(config, long_book):
+    """It grew for ever."""
+    trimmed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    trim = long_book.trim
+    long_book.trim = lambda before_ms: (trim(before_ms), loop.call_soon_threadsafe(trimmed.set))
+
+    async def kept(days):
+        now_s = START_MS / 1000 + 45 + days * DAY_S
+        task = asyncio.create_task(keep_trimmed(long_book, days, lambda: now_s))
+        await (trimmed.wait() if days else task)
+        task.cancel()
+        return len(everything(config))
+
+    assert await kept(0) == 10
+    assert await kept(400) == 6
