@@ -31,11 +31,18 @@ test-hubs-long: .venv/.dev servers
 			tests/system/test_hubs_without_websocket.py -k "not hang_and_lose and not on_sentinels" \
 			|| exit 1; done
 
-check: .venv/.dev
+check: .venv/.dev clients/js/node_modules/.package-lock.json
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	npm run --silent --prefix clients/js check
+
+# The compiler of TypeScript, for the SDK's types: version and hash in its lock, no address.
+clients/js/node_modules/.package-lock.json: clients/js/package-lock.json
+	@command -v npm >/dev/null 2>&1 || sh tests/system/install_servers.sh
+	npm ci --silent --prefix clients/js
+	@touch $@
 
 format: .venv/.dev
 	$(BIN)/ruff format .

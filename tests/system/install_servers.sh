@@ -41,9 +41,10 @@ have_chromium() {
 		[ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ]
 }
 
-# `node --test`, which runs the JavaScript SDK's tests, came with Node.js 18.
+# `node --test`, which runs the JavaScript SDK's tests, came with Node.js 18; npm brings the compiler
+# that checks its types.
 have_node() {
-	have node && [ "$(node --version | sed 's/^v\([0-9]*\).*/\1/')" -ge 18 ] 2>/dev/null
+	have npm && have node && [ "$(node --version | sed 's/^v\([0-9]*\).*/\1/')" -ge 18 ] 2>/dev/null
 }
 
 have_coturn() {
@@ -112,7 +113,7 @@ install_by_apt() {
 		postgresql) packages="$packages postgresql" ;;
 		mariadb) packages="$packages mariadb-server" ;;
 		chromium) packages="$packages $(apt_chromium)" ;;
-		node) packages="$packages nodejs" ;;
+		node) packages="$packages nodejs npm" ;;
 		coturn) packages="$packages coturn" ;;
 		wrk) packages="$packages wrk" ;;
 		korean-font) packages="$packages fonts-noto-cjk" ;;

@@ -2,18 +2,16 @@ import { Account } from "./account.js";
 import { Connection } from "./connection.js";
 import { Devices } from "./devices.js";
 import { browserEnvironment } from "./environment.js";
+import { MetaportError } from "./errors.js";
 import { Emitter } from "./events.js";
 import { Interruptions } from "./interruptions.js";
+import { Message } from "./message.js";
+import { MicrophoneTest } from "./microphone.js";
 import { Playback } from "./playback.js";
 import { Room } from "./room.js";
 
-export { Account } from "./account.js";
-export { Devices } from "./devices.js";
-export { browserEnvironment } from "./environment.js";
-export { MetaportError } from "./errors.js";
-export { Emitter } from "./events.js";
-export { Message } from "./message.js";
-export { MicrophoneTest } from "./microphone.js";
+// By name: of what is imported and exported again, the compiler writes broken declarations.
+export { Account, browserEnvironment, Devices, Emitter, Message, MetaportError, MicrophoneTest };
 
 /**
  * A client of one Metaport Chat server.

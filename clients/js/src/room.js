@@ -197,7 +197,7 @@ export class Room extends Emitter {
   receive(frame) {
     if (frame.t === "message") this.#live(frame);
     else if (frame.t === "joined") this.#subscribed(frame);
-    else if (frame.t === "left") this.#removed(frame);
+    else if (frame.t === "left") this.#removed(/** @type {any} */ (frame));
     else if (frame.t === "presence") this.#present(frame);
     else if (frame.t === "states") this.#states.receive(/** @type {any} */ (frame));
     else if (frame.t.startsWith("media.")) this.media.receive(frame);
@@ -224,7 +224,7 @@ export class Room extends Emitter {
       this.#catchUp.done();
       this.#joined(reply, since && reply.recovered ? "recovered" : "history");
     } catch (error) {
-      if (this.epoch !== null && UNHEARD.includes(error.reason)) this.#catchUp.cut();
+      if (this.epoch !== null && UNHEARD.includes(/** @type {MetaportError} */ (error).reason)) this.#catchUp.cut();
       if (attempt === this.#attempt) this.#refused(/** @type {MetaportError} */ (error), again);
     }
   }
