@@ -120,6 +120,12 @@ def add_commands(
         "copy", _copy, Say("데이터베이스를 다른 곳으로 복사합니다", "copy a database to another")
     )
     _options(copy, lang, (*_DATABASES, *_COPY, *_REPORT))
+    compare = add(
+        "verify",
+        _verify,
+        Say("두 데이터베이스가 같은지 확인합니다", "tell whether two are the same"),
+    )
+    _options(compare, lang, (*_DATABASES, *_REPORT))
 
 
 def _options(parser: argparse.ArgumentParser, lang: Lang, options: Iterable[Option]) -> None:
@@ -134,9 +140,8 @@ def _order(config: Config, arguments: argparse.Namespace) -> Order:
     from metaport.migration.rules import load_rules
 
     rules = load_rules(arguments.rules)
-    key = b""
-    if rules.mask:
-        key = mask_key(arguments.mask_key or config.secrets_dir / "mask.key")
+    path = arguments.mask_key or config.secrets_dir / "mask.key"
+    key = mask_key(path) if rules.mask or path.exists() else b""
     return Order(
         read_endpoint(arguments.source, config.database_url),
         read_endpoint(arguments.target, config.database_url),
@@ -204,6 +209,21 @@ async def _copying(config: Config, arguments: argparse.Namespace) -> int:
         raise
     code = _deliver(copy_document(order, outcome, lang), outcome_json(order, outcome), arguments)
     return WRONG if code == DONE and outcome.rejected else code
+
+
+def _verify(config: Config, arguments: argparse.Namespace) -> int:
+    return _answered(arguments.lang, lambda: asyncio.run(_verifying(config, arguments)))
+
+
+async def _verifying(config: Config, arguments: argparse.Namespace) -> int:
+    from metaport.migration.progress import Progress
+    from metaport.migration.verification import verify
+    from metaport.migration.verify_document import verify_document
+
+    lang: Lang = arguments.lang
+    found = await verify(_order(config, arguments), Progress(lang))
+    code = _deliver(verify_document(found, lang), found.as_json(), arguments)
+    return code or (DONE if found.passed else WRONG)
 
 
 def _deliver(document: object, tree: dict[str, object], arguments: argparse.Namespace) -> int:

@@ -68,10 +68,10 @@ def copy_document(order: Order, outcome: Outcome, lang: Lang) -> Document:
     if len(run.snapshots) > 1:
         notes.append(
             Say(
-                f"· {len(run.snapshots) - 1}번 이어서 했습니다; 그사이 바뀐 {outcome.again}조각을 "
-                "다시 복사했습니다",
-                f"· resumed {len(run.snapshots) - 1} times; {outcome.again} chunks had changed "
-                "since and were copied again",
+                f"· {len(run.snapshots) - 1}번 이어서 했습니다: 조각마다 읽은 때가 다르므로, "
+                "그사이 원본이 바뀌었는지 verify로 확인하십시오",
+                f"· resumed {len(run.snapshots) - 1} times: chunks are of different moments; "
+                "verify tells whether the source changed meanwhile",
             ).to(lang)
         )
     verify = Say(
@@ -105,7 +105,6 @@ def outcome_json(order: Order, outcome: Outcome) -> dict[str, Any]:
         "started_at": run.started_at,
         "finished_at": run.finished_at,
         "snapshots": list(run.snapshots),
-        "chunks_copied_again": outcome.again,
         "rules": run.rules.get("name", "none"),
         "tables": [
             {

@@ -23,7 +23,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from metaport import __version__
 from metaport.language import Say
@@ -42,7 +42,7 @@ from metaport.migration.plan import (
     words_of,
 )
 from metaport.migration.ports import Reader, Source, Target, Writer, open_source, open_target
-from metaport.migration.postgres import lost
+from metaport.migration.postgres import lost, quoted
 from metaport.migration.postgres_source import PostgresReader
 from metaport.migration.postgres_target import PostgresWriter
 from metaport.migration.progress import Progress
@@ -66,7 +66,6 @@ class Outcome:
     plan: Plan
     rows: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
-    again: int = 0  # chunks copied again because they had changed since
 
 
 async def plan_only(order: Order) -> Plan:
@@ -154,7 +153,6 @@ class _Copy:
         self._progress, self._rejects, self._max_rejects = progress, rejects, max_rejects
         self._rejected = 0
         self._counted = 0
-        self._again = 0
 
     async def begin(self) -> Outcome:
         """Copy from the start."""
@@ -176,14 +174,14 @@ class _Copy:
         )  # fmt: skip
         chunks = await self._chunks(plan.catalogue.tables)
         drop = plan.drop
-        if plan.ours and not plan.words.before and not plan.standing:
+        if plan.ours and not plan.words.before:
             await self._make_ours(plan)
             drop = ()
         await target.begin(run, chunks, plan.words.before, drop)
         return await self._carry_on(plan, run, chunks)
 
     async def resume(self, run: Run) -> Outcome:
-        """Go on with what was begun; what was copied is compared with the source as it is now."""
+        """Go on with what was begun, in a new snapshot."""
         tables = tuple(self._source.catalogue[name] for name in run.tables
                        if name in self._source.catalogue)  # fmt: skip
         if len(tables) != len(run.tables):
@@ -195,7 +193,6 @@ class _Copy:
         run = run.resumed_at(_now())
         chunks = await self._target.chunks()
         self._rejected = sum(chunk.rejected for chunk in chunks)
-        chunks = await self._still_true(plan, chunks)
         await self._target.note(run)
         return await self._carry_on(plan, run, chunks)
 
@@ -227,6 +224,8 @@ class _Copy:
         def prepare(connection: Connection) -> None:
             if starts:
                 make_partitions(connection, starts)
+            for name in plan.seeds:
+                connection.execute(text(f"DELETE FROM {quoted(name)}"))
 
         await migrate_to(url.render_as_string(hide_password=False), plan.ours, prepare)
 
@@ -257,7 +256,6 @@ class _Copy:
                 )
         await self._target.set_sequences(plan.catalogue.sequences, plan.catalogue.tables)
         outcome.run = replace(run, finished_at=_now())
-        outcome.again = self._again
         await self._target.finish(outcome.run)
         return outcome
 
@@ -343,10 +341,6 @@ class _Copy:
                 await writer.step(words, words)
                 self._progress.add(1, "")
         self._progress.end()
-
-    async def _still_true(self, plan: Plan, chunks: list[Chunk]) -> list[Chunk]:
-        """Compare what was copied with the source as it is now; forget what has changed."""
-        return chunks
 
 
 async def _masked(

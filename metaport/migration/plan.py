@@ -1,10 +1,12 @@
 """What a copy is going to do, found out before anything is written."""
 
+import asyncio
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from metaport.db import migrate
 from metaport.db.engine import connect
@@ -15,6 +17,7 @@ from metaport.migration.endpoint import Endpoint, Engine
 from metaport.migration.errors import Misused
 from metaport.migration.portable_ddl import not_carried, postgres_words, sqlite_words
 from metaport.migration.ports import Source, Target
+from metaport.migration.postgres import quoted
 from metaport.migration.postgres_ddl import Words
 from metaport.migration.rules import NOTHING, RuleSet
 from metaport.migration.type_mapping import UNMAPPED
@@ -52,6 +55,7 @@ class Plan:
     left_why: dict[str, Say] = field(default_factory=dict)
     ours: str = ""
     standing: bool = False
+    seeds: tuple[str, ...] = ()  # tables whose rows are the migrations' own, and make way
     drop: tuple[str, ...] = ()
 
 
@@ -70,7 +74,10 @@ async def make_plan(order: Order, source: Source, target: Target) -> Plan:
         Say(f"대상에서 {name} 권한이 없습니다", f"the target does not allow {name}")
         for name in await target.privileges()
     ]
-    standing = await _is_standing(target, there, source.catalogue) if ours else False
+    seeds = await asyncio.to_thread(_seeds, ours) if ours else {}
+    standing = await _is_standing(target, there, source.catalogue, seeds) if ours else False
+    if standing:
+        catalogue = catalogue.chosen((), (REVISION_TABLE,))
     drop: tuple[str, ...] = ()
     if there.tables and not standing:
         if order.overwrite and order.overwrite == order.target.name:
@@ -101,7 +108,8 @@ async def make_plan(order: Order, source: Source, target: Target) -> Plan:
             Say(f"옮기지 않음: {lost}", f"not carried: {lost}") for lost in not_carried(catalogue)
         ]
     left, why = await _left_behind(order, source, catalogue)
-    return Plan(catalogue, words, warnings, left, why, ours, standing, drop)
+    return Plan(catalogue, words, warnings, left, why, ours, standing,
+                tuple(name for name in seeds if name != REVISION_TABLE), drop)  # fmt: skip
 
 
 async def words_of(order: Order, source: Source, catalogue: Catalogue) -> Words:
@@ -122,15 +130,33 @@ async def _revision(source: Source) -> str:
         return str(await reader.value(f"SELECT version_num FROM {source.dialect.named(table)}"))
 
 
-async def _is_standing(target: Target, there: Catalogue, source: Catalogue) -> bool:
-    """Tell whether this product's tables are there, and nothing is in them yet."""
+async def _is_standing(
+    target: Target, there: Catalogue, source: Catalogue, seeds: dict[str, int]
+) -> bool:
+    """Tell whether this product's tables are there, with nothing in them but what made them."""
     if {table.full_name for table in there.tables} != {one.full_name for one in source.tables}:
         return False
-    return not any([
-        await target.holds_rows(table)
-        for table in there.tables
-        if table.name not in (REVISION_TABLE, "schema_version", "ledger_setting")
-    ])  # fmt: skip
+    for table in there.tables:
+        if await target.rows_in(table, at_most=1_000) > seeds.get(table.name, 0):
+            return False
+    return True
+
+
+def _seeds(revision: str) -> dict[str, int]:
+    """Count the rows that this product's migrations write themselves."""
+    with tempfile.TemporaryDirectory(prefix="metaport-") as directory:
+        engine = create_engine(f"sqlite:///{directory}/seeds.db")
+        try:
+            with engine.connect() as connection:
+                migrate.upgrade(connection, revision)
+                counts = {
+                    name: connection.scalar(text(f"SELECT count(*) FROM {quoted(name)}")) or 0
+                    for name in inspect(connection).get_table_names()
+                }
+                connection.rollback()
+        finally:
+            engine.dispose()
+    return {name: count for name, count in counts.items() if count}
 
 
 def _compared(

@@ -200,13 +200,14 @@ class PostgresTarget:
         async with talking_to(self.endpoint):
             return await read_postgres(self._connection)
 
-    async def holds_rows(self, table: Table) -> bool:
-        """Tell whether a table has a row."""
+    async def rows_in(self, table: Table, at_most: int) -> int:
+        """Count the rows of a table, up to so many."""
         async with talking_to(self.endpoint):
             found = await self._connection.fetchval(
-                f"SELECT EXISTS (SELECT FROM {qualified(table.schema, table.name)})"
+                f"SELECT count(*) FROM (SELECT FROM {qualified(table.schema, table.name)} "
+                f"LIMIT {at_most}) q"
             )
-            return bool(found)
+            return int(found)
 
     async def privileges(self) -> list[str]:
         """Name what this account may not do here and would have to."""

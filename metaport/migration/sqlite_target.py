@@ -81,10 +81,10 @@ class SqliteTarget:
         """Read what the file holds now."""
         return await self._do(lambda: read_sqlite(self._open()))
 
-    async def holds_rows(self, table: Table) -> bool:
-        """Tell whether a table has a row."""
-        query = f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)})"
-        return bool(await self._do(lambda: self._open().execute(query).fetchone()[0]))
+    async def rows_in(self, table: Table, at_most: int) -> int:
+        """Count the rows of a table, up to so many."""
+        query = f"SELECT count(*) FROM (SELECT 1 FROM {quoted(table.name)} LIMIT {at_most})"
+        return int(await self._do(lambda: self._open().execute(query).fetchone()[0]))
 
     async def privileges(self) -> list[str]:
         """Name what may not be done here and would have to."""
