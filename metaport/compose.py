@@ -72,6 +72,7 @@ from metaport.moderation_desk import ModerationDesk
 from metaport.moderation_file import ActFile
 from metaport.moderation_watch import ModerationWatch
 from metaport.node import Node, hub_node, hub_nodes, node_name
+from metaport.openid import OpenIdClient
 from metaport.passwords import Passwords
 from metaport.people_log import PeopleLog
 from metaport.redis_placements import placements_of
@@ -662,6 +663,7 @@ class HubProcess:
             moderation=self._desk,
             wait_for_room=self._unless_bench(self._openings.wait_s),
             identity=self._identity,
+            openid=None if config.oidc.issuer is None else OpenIdClient(config.oidc),
             check_admin=lambda user, password: admin.check(config.secrets_dir, user, password),
             wait_for_guest=self._unless_bench(self._guests.wait_s),
             wait_for_media=self._unless_bench(self._sessions.wait_s),

@@ -533,6 +533,11 @@ def _contradictions(config: Config, values: Mapping[str, Any]) -> Iterator[Probl
             "media.control과 media.sfus에 필요합니다", "is needed by media.control and media.sfus"
         )
         yield Problem("media.control_token", say)
+    for name in ("client_id", "redirect_uri"):
+        if config.oidc.issuer is not None and f"oidc.{name}" not in values:
+            yield Problem(
+                f"oidc.{name}", Say("oidc.issuer에 필요합니다", "is needed by oidc.issuer")
+            )
     if config.chat.frame_bytes < config.chat.body_bytes + 1_024:
         yield Problem(
             "chat.frame_bytes",

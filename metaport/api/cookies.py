@@ -23,7 +23,7 @@ def cookie_of(request: web.Request) -> str | None:
     """Return the session cookie of a request; over TLS only the one that only TLS can set."""
     if not request.cookies:
         return None
-    return request.cookies.get(SECURE_NAME if _secure(request) else NAME)
+    return request.cookies.get(SECURE_NAME if is_secure(request) else NAME)
 
 
 def check_site(request: web.Request) -> None:
@@ -47,7 +47,7 @@ def check_site(request: web.Request) -> None:
 def set_cookie(request: web.Request, response: web.StreamResponse, claims: Claims) -> None:
     """Keep a session in the browser."""
     services: Services = request.app[SERVICES]
-    secure = _secure(request)
+    secure = is_secure(request)
     response.set_cookie(
         SECURE_NAME if secure else NAME,
         services.tokens.mint_cookie(claims, ttl_s=TTL_S, now=services.clock()),
@@ -61,13 +61,13 @@ def set_cookie(request: web.Request, response: web.StreamResponse, claims: Claim
 
 def clear_cookie(request: web.Request, response: web.StreamResponse) -> None:
     """Have the browser forget its session."""
-    secure = _secure(request)
+    secure = is_secure(request)
     response.del_cookie(
         SECURE_NAME if secure else NAME, path="/", secure=secure, httponly=True, samesite="Lax"
     )
 
 
-def _secure(request: web.Request) -> bool:
+def is_secure(request: web.Request) -> bool:
     """Tell whether the browser speaks TLS, to us or to a proxy in front of us."""
     config = request.app[SERVICES].config
     return config.http.tls != "off" or (config.oidc.redirect_uri or "").startswith("https://")

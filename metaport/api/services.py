@@ -19,6 +19,7 @@ from metaport.db.webhooks import SqlWebhooks
 from metaport.identity import IdentityStores
 from metaport.language import Say
 from metaport.moderation_desk import ModerationDesk
+from metaport.openid import OpenIdClient
 from metaport.revocation import Revocation
 from metaport.tokens import Claims, Tokens
 from metaport.webhooks import Secrets
@@ -142,6 +143,8 @@ class Services:
     webhooks: SqlWebhooks
     webhook_secrets: Secrets
     identity: IdentityStores
+    openid: OpenIdClient | None
+    """None where no provider is configured."""
     check_admin: Callable[[str, str], bool]
     wait_for_login: Callable[[str], float]
     wait_for_guest: Callable[[str], float]

@@ -47,6 +47,11 @@ have_node() {
 	have npm && have node && [ "$(node --version | sed 's/^v\([0-9]*\).*/\1/')" -ge 18 ] 2>/dev/null
 }
 
+# The OpenID provider that sign-in is tested against: a certified one, kept beside the project.
+have_openid_provider() {
+	[ -f build/openid/node_modules/oidc-provider/package.json ]
+}
+
 have_coturn() {
 	have turnserver
 }
@@ -138,17 +143,22 @@ install_by_brew() {
 	done
 }
 
-wanted=$(missing)
-[ -z "$wanted" ] && exit 0
-say "missing:$wanted"
+install_missing() {
+	say "missing:$wanted"
+	if have apt-get; then
+		install_by_apt
+	elif have brew; then
+		install_by_brew
+	else
+		die "knows apt-get (Debian, Ubuntu) and brew (macOS) only; install by hand:$wanted"
+	fi
+	wanted=$(missing)
+	[ -z "$wanted" ] || die "still missing after the installation:$wanted (Redis must be 7 or newer, Node.js 18; CHROMIUM=/path names another browser)"
+}
 
-if have apt-get; then
-	install_by_apt
-elif have brew; then
-	install_by_brew
-else
-	die "knows apt-get (Debian, Ubuntu) and brew (macOS) only; install by hand:$wanted"
-fi
-
 wanted=$(missing)
-[ -z "$wanted" ] || die "still missing after the installation:$wanted (Redis must be 7 or newer, Node.js 18; CHROMIUM=/path names another browser)"
+[ -z "$wanted" ] || install_missing
+
+# 8 is the last major version for Node.js 18 and 20.
+have_openid_provider || npm install --silent --no-audit --no-fund --prefix build/openid oidc-provider@8.8.1 ||
+	die "npm could not install oidc-provider"
