@@ -76,6 +76,11 @@ bench-metering: .venv/.dev
 KILLS ?= 300
 crash-loop: .venv/.dev servers
 	$(BIN)/python -m tests.crash.loop --kills $(KILLS)
+# The properties of metering over 20 times the cases of `test`, about 5 minutes.
+.PHONY: properties-long
+properties-long: .venv/.dev
+	PROPERTY_FACTOR=20 $(BIN)/python -m pytest -q tests/metering/test_properties.py \
+		tests/metaport/test_usage_periods.py -k "not postgresql and not sqlite"
 # Ten thousand people: a way in, idle memory, and all of them back after a kill.
 bench-comeback: .venv/.dev
 	$(BIN)/python -m loadtest.comeback

@@ -33,9 +33,9 @@ from metaport.db.engine import sqlite_url
 from metaport.db.ledger import SqlLedger, open_ledger
 from metaport.log import Log, read
 from metaport.usage_log import USAGE, UsageLog, usage_record
-from metering.events import Checkpoint, Subject, UsageRow
+from metering.events import Checkpoint, Session, SessionRow, Subject, UsageRow
 from metering.message_tally import MessageTallies
-from metering.meters import METERS
+from metering.meters import METERS, SESSION_METERS, VOICE_SECONDS
 from metering.pricebook import default_price_book
 from metering.report import build_report
 from metering.windows import month_period, open_zone
@@ -45,6 +45,7 @@ NOVEMBER = month_period("2026-11", open_zone("Asia/Seoul"))
 FACTS = 1_000_000
 DRAINED_EVERY = 1_000
 SHIPPED, BATCH = 300_000, 10_000
+SPOKEN = 50_000
 EVENTS = 5_000
 DETAIL = (1_000_000, 5_000_000)
 ROOMS = 1_000
@@ -140,6 +141,41 @@ async def ship(figures: Figures, name: str, ledger: SqlLedger) -> None:
     figures.add("memory grown while shipping", name, "KiB", float(grown))
 
 
+async def ship_sessions(figures: Figures, name: str, ledger: SqlLedger) -> None:
+    """Upsert the seconds of voice, each row with its session's, and others without, in turns."""
+    took = {"with their sessions": 0.0, "alone": 0.0}
+    for start in range(0, SPOKEN, BATCH):
+        for number, how in enumerate(took):
+            # Hours of their own, so that all are new.
+            rows = [
+                UsageRow(
+                    "sfu",
+                    f"boot-{number}",
+                    VOICE_SECONDS,
+                    Subject(f"plaza/room-{n % 180}", f"user-{n % 900:04d}"),
+                    NOVEMBER.start_s + n // 900 * 900,
+                    n % 900,
+                )
+                for n in range(start, start + BATCH)
+            ]
+            sessions = [
+                SessionRow(
+                    row.node,
+                    row.boot,
+                    row.meter,
+                    Session(row.window_start_s, f"s-{start + n:09x}{number}"),
+                    row.window_start_s,
+                    row.quantity,
+                )
+                for n, row in enumerate(rows if how == "with their sessions" else ())
+            ]
+            began = time.perf_counter()
+            await ledger.upsert(rows, None, sessions)
+            took[how] += time.perf_counter() - began
+    for how, seconds in took.items():
+        figures.add(f"rows of seconds shipped, {how}", name, "rows/s", SPOKEN / seconds)
+
+
 def _rows() -> Iterator[UsageRow]:
     chance = random.Random(1)
     meters = list(METERS)
@@ -193,6 +229,39 @@ async def report(figures: Figures, name: str, ledger: SqlLedger) -> None:
         began = time.perf_counter()
         await build_report(ledger, default_price_book(), "2026-11", "Asia/Seoul", 2e9)
         figures.add("a month's report", axis, "ms", (time.perf_counter() - began) * 1e3)
+
+
+async def report_sessions(figures: Figures, name: str, ledger: SqlLedger) -> None:
+    """Read what each session of a month came to, for a price that rounds each."""
+    on_postgres = ledger.engine.dialect.name == "postgresql"
+    numbers = (
+        f"generate_series(0, {DETAIL[0] - 1}) AS n"
+        if on_postgres
+        else "(WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s "
+        f"WHERE n < {DETAIL[0] - 1}) SELECT n FROM s)"
+    )
+    # Two windows each, 350 sessions a window; the first of them began the month before.
+    async with ledger.engine.begin() as connection:
+        if on_postgres:
+            await connection.exec_driver_sql(
+                "CREATE TABLE usage_session_fill PARTITION OF usage_session "
+                f"FOR VALUES FROM ({NOVEMBER.start_s - 900}) TO ({NOVEMBER.end_s})"
+            )
+        await connection.exec_driver_sql(
+            "INSERT INTO usage_session "
+            "(window_start_s, began_s, session, meter, node, boot, quantity) "
+            f"SELECT {NOVEMBER.start_s} + (n / 700 + n % 2 - 1) * 900, "
+            f"{NOVEMBER.start_s} + (n / 700 - 1) * 900, 's-' || (n / 2), "
+            f"'{VOICE_SECONDS}', 'sfu', 'b', n % 900 FROM {numbers}"
+        )
+    if on_postgres:
+        async with ledger.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.exec_driver_sql("VACUUM ANALYZE usage_session")
+    began = time.perf_counter()
+    await ledger.sessions(*NOVEMBER, SESSION_METERS)
+    axis = f"{name}, {DETAIL[0] // 2:,} sessions"
+    figures.add("what sessions came to", axis, "ms", (time.perf_counter() - began) * 1e3)
 
 
 async def _fill(ledger: SqlLedger, held: int, rows: int) -> None:
@@ -268,10 +337,13 @@ async def measure(parts: list[str], repeats: int, figures: Figures) -> None:
                     ledger = await lend(name)
                     await ship(figures, name, ledger)
                     await insert_each(figures, name, ledger)
+                    await ship_sessions(figures, name, ledger)
     if "report" in parts:
         async with ledgers() as lend:
             for name in ("PostgreSQL", "SQLite"):
-                await report(figures, name, await lend(name))
+                ledger = await lend(name)
+                await report(figures, name, ledger)
+                await report_sessions(figures, name, ledger)
 
 
 def plot(figures: Figures, folder: Path) -> None:

@@ -1,15 +1,11 @@
 """Sessions from the SFU's facts to a priced month: each is rounded as a whole, wherever it was."""
 
-import asyncio
-import itertools
 import random
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from metaport.db.engine import sqlite_url
 from metaport.db.ledger import SqlLedger, open_ledger
@@ -212,58 +208,6 @@ async def test_an_export_carries_sessions_and_closed_months_to_the_same_digest(
         assert await month(ledger, "2026-12") == (60, 60, 6)
         await ledger.close()
     assert digests[0] == digests[1]
-
-
-@st.composite
-def stays(draw: st.DrawFn) -> list[SessionRow]:
-    """Rows of a few sessions around the border of two months, whose quantities only grow."""
-    rows = []
-    for name in draw(st.sets(st.sampled_from("abcd"), min_size=1)):
-        first = NOVEMBER.end_s + 900 * draw(st.integers(-3, 2))
-        for number in range(draw(st.integers(1, 4))):
-            node, boot = draw(st.sampled_from(["sfu", "sfu-1"])), draw(st.sampled_from("12"))
-            growth = draw(st.lists(st.integers(0, 400), min_size=1, max_size=3))
-            rows += [
-                SessionRow(node, boot, VOICE_SECONDS, Session(first, name), first + 900 * number, n)
-                for n in itertools.accumulate(growth)
-            ]
-    return rows
-
-
-def usage_of(rows: list[SessionRow]) -> list[UsageRow]:
-    """Return the seconds of sessions, each of a user of its own, as usage."""
-    return [
-        UsageRow(node, boot, meter, Subject("call", session.name), start_s, quantity)
-        for node, boot, meter, session, start_s, quantity in rows
-    ]
-
-
-@settings(max_examples=1_000)
-@given(rows=stays(), seed=st.integers(0, 2**32))
-def test_order_splits_and_repeats_of_sessions_change_nothing(
-    rows: list[SessionRow], seed: int
-) -> None:
-    """And two months pay together what whole sessions cost."""
-    asyncio.run(_mixed(rows, random.Random(seed)))
-
-
-async def _mixed(rows: list[SessionRow], lot: random.Random) -> None:
-    plain, other = MemoryLedger(), MemoryLedger()
-    await plain.upsert(usage_of(rows), None, rows)
-    order = rows + lot.choices(rows, k=4)
-    lot.shuffle(order)
-    while order:
-        size = lot.randint(1, len(order))
-        await other.upsert(usage_of(order[:size]), None, order[:size])
-        order = order[size:]
-    months = [await month(plain, name) for name in ("2026-11", "2026-12")]
-    assert [await month(other, name) for name in ("2026-11", "2026-12")] == months
-    rounding = BOOK.versions[0].prices[VOICE_SECONDS].rounding
-    assert rounding is not None
-    sums: dict[str, int] = {}
-    for (_, _, _, session, _), quantity in {tuple(row[:-1]): row[-1] for row in rows}.items():
-        sums[session.name] = sums.get(session.name, 0) + quantity
-    assert sum(paid for _, paid, _ in months) == sum(map(rounding.of, sums.values()))
 
 
 async def test_sql_tells_of_sessions_what_memory_does(ledger: SqlLedger) -> None:
