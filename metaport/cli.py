@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISUSED
     arguments = parser.parse_args(argv)
     try:
-        return int(arguments.command(arguments))
+        code = int(arguments.command(arguments))
+        _note(arguments, code)
+        return code
     except ConfigError as error:
         for problem in error.problems:
             _complain(problem.to(arguments.lang))
@@ -318,6 +320,24 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
     table_document.add_argument("--format", choices=("html", "markdown", "svg"), default="markdown")
     add_migration(db, common, lang, _load)
 
+    audit = group("audit", "감사 기록", "audit log")
+    whole = add(
+        audit, "verify", _audit_verify,
+        "감사 기록이 온전한지 확인합니다", "check that nobody tampered with the log",
+    )  # fmt: skip
+    whole.add_argument(
+        "--expect", metavar="NUMBER:SEAL",
+        help=say("적어 둔 마지막 봉인", "a last seal that was noted before"),
+    )  # fmt: skip
+    listed = add(audit, "list", _audit_list, "감사 기록을 봅니다", "show the log")
+    listed.add_argument("--actor", help=say("한 사람", "of one person"))
+    listed.add_argument(
+        "--personal", action="store_true",
+        help=say("개인정보 접속기록만", "only where personal data were told"),
+    )  # fmt: skip
+    listed.add_argument("--limit", type=int, default=100, help=say("건수", "how many"))
+    listed.add_argument("--format", choices=("text", "json", "csv"), default="text")
+
     log = group("log", "로컬 로그", "local log")
     add(log, "check", _log_check, "로컬 로그를 끝까지 읽어 봅니다", "read the local log through")
     add(
@@ -450,6 +470,36 @@ def _unkept(config: Config, error: OSError | ValueError, lang: Lang) -> int:
 
     _complain(unkept(config, error).to(lang))
     return MISUSED
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    from metaport import audit_command
+
+    config = _load(arguments)
+    return asyncio.run(audit_command.verify(config, arguments.expect, arguments.lang))
+
+
+def _audit_list(arguments: argparse.Namespace) -> int:
+    from metaport import audit_command
+    from metaport.db.audit import Filter
+
+    wanted = Filter(arguments.actor, arguments.personal)
+    return asyncio.run(
+        audit_command.show(_load(arguments), wanted, arguments.limit, arguments.format)
+    )
+
+
+def _note(arguments: argparse.Namespace, code: int) -> None:
+    """Write what a command has done into the audit log; a running hub carries it over."""
+    from metaport import audit_command
+
+    action = _AUDITED.get(arguments.command)
+    if action is None or code == MISUSED:
+        return
+    try:
+        audit_command.note(_load(arguments).data.dir, action, vars(arguments), code)
+    except OSError as error:
+        _complain(str(error))
 
 
 def _token(arguments: argparse.Namespace) -> int:
@@ -807,3 +857,19 @@ def _admin_password(arguments: argparse.Namespace) -> int:
         ).to(arguments.lang)
     )
     return DONE
+
+
+# Commands that change something, or give somebody a way in.
+_AUDITED: dict[object, str] = {
+    _token: "metaport token",
+    _token_rotate: "metaport token rotate",
+    _token_revoke: "metaport token revoke",
+    _usage_close: "metaport usage close",
+    _usage_correct: "metaport usage correct",
+    _usage_import: "metaport usage import",
+    _usage_export: "metaport usage export",
+    _db_upgrade: "metaport db upgrade",
+    _db_downgrade: "metaport db downgrade",
+    _log_repair: "metaport log repair",
+    _admin_password: "metaport admin password",
+}

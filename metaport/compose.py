@@ -40,12 +40,16 @@ from metaport.api.rest_limit import RestLimit
 from metaport.api.services import Readiness, Services
 from metaport.app_key_watch import AppKeyWatch
 from metaport.app_keys import AppKeyBook, AppKeySecrets
+from metaport.audit import Sealer
+from metaport.audit_spool import AuditSpool
+from metaport.audit_writer import AuditKeeper, AuditWriter
 from metaport.backbone import RedisBackbone, backbone_of
 from metaport.background import HEARTBEAT_S, background, every, keep_synced
 from metaport.budget_watch import BudgetWatch
 from metaport.config import Config
 from metaport.db.accounts import SqlAccounts
 from metaport.db.apps import SqlApps
+from metaport.db.audit import SqlAudit
 from metaport.db.engine import connect
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.idempotency import SqlIdempotency
@@ -345,6 +349,17 @@ class HubProcess:
         self._api_key = api_key(config.secrets_dir)
         self._cursors = Cursors(self._api_key)
         self._idempotency = SqlIdempotency(ledger.engine)
+        self._audit_log = SqlAudit(ledger.engine)
+        spool = AuditSpool(config.data.dir)
+        self._audit_writer = AuditWriter(self._audit_log, spool)
+        self._audit_keeper = AuditKeeper(
+            self._audit_log,
+            spool,
+            Sealer(self._api_key),
+            data_dir=config.data.dir,
+            days=config.audit.days,
+            clock=time.time,
+        )
         # A class of 30 pupils behind one office address enters within a few seconds.
         self._guests = AddressLimit(20, 300)
         # WHIP and WHEP: a wall of screens behind one address, but not thousands of sessions.
@@ -400,6 +415,7 @@ class HubProcess:
                 read_events=self._events.run(),
                 forget=self._forget(),
                 forget_answers=self._forget_answers(),
+                keep_audit=self._keep_audit(),
                 retire=self._retire(),
                 drop=drop_old_details(self._ledger, config.usage.detail_days, time.time),
                 measure=self._measure(),
@@ -543,6 +559,10 @@ class HubProcess:
         if self._config.history.days:
             await forget_old(self._messages, self._config.history.days, time.time)
 
+    async def _keep_audit(self) -> None:
+        if self._own.number == 0:
+            await self._audit_keeper.run()
+
     async def _forget_answers(self) -> None:
         if self._own.number == 0:
             await forget_answers(self._idempotency, time.time)
@@ -672,6 +692,8 @@ class HubProcess:
             wait_for_page=self._unless_bench(self._pages.wait_s),
             rest_limit=None if config.bench else self._rest_limit,
             cursors=self._cursors,
+            audit=self._audit_writer.write,
+            audit_log=self._audit_log,
             once=Once(self._idempotency, self._api_key, time.time),
             readiness=self._readiness,
             status=self._status,
@@ -717,6 +739,8 @@ class HubProcess:
             degraded["caps"] = self._caps.failing
         if self._events.failing is not None:
             degraded["events"] = self._events.failing
+        if self._audit_keeper.failing is not None:
+            degraded["audit"] = self._audit_keeper.failing
         if self._sender.failing is not None:
             degraded["webhooks"] = self._sender.failing
         if self._writer.failing is not None:

@@ -143,6 +143,13 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Who did what, and who was told whose personal data: days kept, two years; 0 keeps all."""
+
+    days: int = field(default=730, metadata=_by(read.whole(0, 36_500)))
+
+
+@dataclass(frozen=True)
 class Log:
     """The local log and the lines a person or a collector reads."""
 
@@ -237,6 +244,7 @@ class Config:
     chat: Chat = field(default_factory=Chat)
     history: History = field(default_factory=History)
     usage: Usage = field(default_factory=Usage)
+    audit: Audit = field(default_factory=Audit)
     log: Log = field(default_factory=Log)
     token: Token = field(default_factory=Token)
     accounts: Accounts = field(default_factory=Accounts)

@@ -64,6 +64,7 @@ class Permission(StrEnum):
     USERS_APPROVE = "users.approve"
     ROLES_CONFIRM = "roles.confirm"
     PERSONAL_DATA = "personal_data"
+    AUDIT_READ = "audit.read"
 
 
 _OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
@@ -97,6 +98,8 @@ PERMITTED: dict[Permission, frozenset[Role]] = {
     Permission.USERS_APPROVE: _APPROVING,
     Permission.ROLES_CONFIRM: _APPROVING,
     Permission.PERSONAL_DATA: frozenset({Role.ADMIN}),
+    # Not the operator: what operators do is what stands there.
+    Permission.AUDIT_READ: frozenset({Role.AUDITOR, Role.SUPERVISOR, Role.ADMIN}),
 }
 
 

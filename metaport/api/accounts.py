@@ -12,6 +12,7 @@ from chatd.session import GUEST_ROLE
 from metaport import admin
 from metaport.accounts import PENDING, Account, login_of, user_id
 from metaport.api.access import client_address, throttle
+from metaport.api.audit import acts_as
 from metaport.api.bodies import read_json, respond
 from metaport.api.cookies import check_site, clear_cookie, set_cookie
 from metaport.api.operations import ANYONE, SIGNED_IN, Operation, claims_of
@@ -128,6 +129,7 @@ async def login(request: web.Request) -> web.Response:
     address = client_address(request, services.trusted)
     throttle(services.wait_for_login(address))
     body = await read_json(request, LoginRequest)
+    acts_as(request, body.user)
     if body.cookie:
         check_site(request)
     name = login_of(body.user) or ""
@@ -275,11 +277,11 @@ OPERATIONS = (
     ),
     Operation(
         "POST", "/api/v1/auth/login", login, Say("비밀번호로 로그인", "Sign in with a password"),
-        ANYONE, LoginRequest, Tokens,
+        ANYONE, LoginRequest, Tokens, noted=True,
     ),
     Operation(
         "POST", "/api/v1/auth/register", register, Say("계정 신청", "Ask for an account"),
-        ANYONE, RegisterRequest, Registered, status=201,
+        ANYONE, RegisterRequest, Registered, status=201, noted=True,
     ),
     Operation(
         "POST", "/api/v1/auth/logout", logout, Say("로그아웃", "Sign out"),

@@ -6,6 +6,7 @@ from metaport import tls
 from metaport.api import (
     accounts,
     apps,
+    audit,
     chat,
     headers,
     health,
@@ -25,6 +26,7 @@ from metaport.api import (
     webhooks,
     whip,
 )
+from metaport.api.audit import record
 from metaport.api.fields import narrow
 from metaport.api.idempotency import once
 from metaport.api.operations import check_laid, enforce, lay
@@ -51,6 +53,7 @@ OPERATIONS = (
     *moderation.OPERATIONS,
     *webhooks.OPERATIONS,
     *usage.OPERATIONS,
+    *audit.OPERATIONS,
     *whip.OPERATIONS,
     *pages.OPERATIONS,
 )
@@ -63,7 +66,7 @@ def build_app(services: Services) -> web.Application:
         config.http.origins, config.http.frame_ancestors, config.http.tls != "off"
     )
     app = web.Application(
-        middlewares=[secure, problems.render, enforce, limit, once, narrow],
+        middlewares=[secure, problems.render, record, enforce, limit, once, narrow],
         client_max_size=BODY_BYTES,
     )
     app[SERVICES] = services

@@ -50,9 +50,10 @@ OPERATIONS = (
     Operation(
         "GET", "/api/v1/media/rooms", rooms,
         Say("음성·영상 진단", "How everybody's media is doing"), Permission.MEDIA_READ,
+        personal="network addresses",
     ),
     Operation(
         "GET", "/api/v1/media/rooms/{room}", room, Say("방 하나의 진단", "The same of one room"),
-        Permission.MEDIA_READ,
+        Permission.MEDIA_READ, personal="network addresses",
     ),
 )  # fmt: skip

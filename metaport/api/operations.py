@@ -64,11 +64,24 @@ class Operation:
     """Whether a GET answers HEAD as well."""
     tagged: bool = False
     """Whether the answer carries an ETag, and a change minds `If-Match`."""
+    noted: bool | None = None
+    """Whether it is written into the audit log; by default what changes something is."""
+    personal: str | None = None
+    """Which data about people the answer tells: then the log says whose were told to whom."""
+
+    @property
+    def audited(self) -> bool:
+        """Whether each request is written into the audit log."""
+        if self.noted is not None:
+            return self.noted
+        changes = self.method not in ("GET", "OPTIONS")
+        return changes and self.described and self.who is not ANYONE
 
     @property
     def makes(self) -> bool:
         """Whether it makes something, so that an `Idempotency-Key` keeps it from doing so twice."""
-        return self.method == "POST" and self.status == 201 and self.body is not None
+        asked = self.method == "POST" and self.who is not ANYONE
+        return asked and self.status == 201 and self.body is not None
 
     @property
     def narrows(self) -> bool:
@@ -134,17 +147,18 @@ async def enforce(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise Problem("forbidden")
     request[OPERATION] = operation
     if operation.who is not ANYONE:
-        request[CLAIMS] = permitted(authenticated(request), operation.who)
+        # Known also where it is refused: the audit log names who tried.
+        request[CLAIMS] = authenticated(request)
+        permitted(request[CLAIMS], operation.who)
     if operation.query is not None:
         request[QUERY] = read_query(request, operation.query)
     return await handler(request)
 
 
-def permitted(claims: Claims, who: Permission | Audience) -> Claims:
-    """Return the claims again if they permit it. Raises `Problem`: `forbidden`."""
+def permitted(claims: Claims, who: Permission | Audience) -> None:
+    """Refuse claims that do not permit it. Raises `Problem`: `forbidden`."""
     if isinstance(who, Permission) and not may(claims.roles, who):
         raise Problem("forbidden", needs=sorted(PERMITTED[who]))
-    return claims
 
 
 def read_query(request: web.Request, kind: type[Query]) -> Query:

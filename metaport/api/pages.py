@@ -48,7 +48,8 @@ def folder(root: Path) -> Handler:
     resolved = root.resolve()
 
     async def handler(request: web.Request) -> web.FileResponse:
-        path = (resolved / request.match_info["path"]).resolve()
+        named = request.match_info["path"]
+        path = resolved if "\0" in named else (resolved / named).resolve()
         if not path.is_relative_to(resolved) or not path.is_file():
             raise web.HTTPNotFound
         return _file(path)

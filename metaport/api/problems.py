@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from chatd.errors import Refused
 
@@ -140,6 +141,7 @@ TITLES: dict[str, tuple[int, str, str]] = {
         "이 Idempotency-Key는 다른 요청에 쓰였습니다",
         "This Idempotency-Key was used for another request",
     ),
+    "audit-away": (503, "지금은 감사 기록을 읽을 수 없습니다", "The audit log cannot be read now"),
     "idempotency-away": (
         503,
         "지금은 Idempotency-Key를 확인할 수 없습니다",
@@ -261,6 +263,11 @@ async def render(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = document(Problem(reason), request)
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except (web.RequestPayloadError, BadHttpMessage) as error:
+        # What is sent is cut short, or not in the encoding it says.
+        response = document(Problem("bad-request", type(error).__name__), request)
+        response.force_close()  # where the next request begins, nobody knows
         return response
     except Exception:
         logger.exception("unhandled error in %s %s", request.method, request.path)

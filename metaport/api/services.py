@@ -14,7 +14,9 @@ from metaport.api.forwarded import Proxies
 from metaport.api.once import Once
 from metaport.api.resources import MediaResources, Presence
 from metaport.api.rest_limit import RestLimit
+from metaport.audit import Entry
 from metaport.config import Config
+from metaport.db.audit import SqlAudit
 from metaport.db.webhooks import SqlWebhooks
 from metaport.identity import IdentityStores
 from metaport.language import Say
@@ -158,6 +160,9 @@ class Services:
     """None where requests are not counted."""
     cursors: Cursors
     once: Once
+    audit: Callable[[Entry], Awaitable[None]]
+    """Write an entry down before the answer; raises `OSError`."""
+    audit_log: SqlAudit
     readiness: Callable[[], Readiness]
     status: Callable[[], Awaitable[dict[str, Any]]]
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]

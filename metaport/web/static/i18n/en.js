@@ -47,7 +47,7 @@ export default {
       versions: "/api/v1 only grows. What is to go is announced six months ahead by the headers Deprecation and Sunset.",
     },
     groups: {
-      accounts: "Accounts", chat: "Chat", health: "Health", history: "History", media: "Voice and video", openapi: "This document",
+      audit: "Audit log", accounts: "Accounts", chat: "Chat", health: "Health", history: "History", media: "Voice and video", openapi: "This document",
       revocation: "Revocation", rooms: "Rooms", moderation: "Moderation", participants: "Participants", usage: "Usage", webhooks: "Webhooks", whip: "WHIP and WHEP",
     },
   },
