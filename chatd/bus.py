@@ -79,12 +79,17 @@ class Receipt(msgspec.Struct, gc=False):
 
 
 class Page(msgspec.Struct, gc=False):
-    """What a join is told. `recovered` only if `entries` are all that came after `since`."""
+    """What a join is told. `recovered` only if `entries` are all that came after `since`.
+
+    A `fresh` one is no older than anything the listener was told before it was answered; of
+    another epoch in what was told, that one has ended.
+    """
 
     epoch: str
     offset: int
     recovered: bool
     entries: Sequence[Entry]
+    fresh: bool = False
 
 
 Answer = Callable[[Page | Refused], None]

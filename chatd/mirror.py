@@ -194,7 +194,7 @@ class Mirror:
             enough = len(self.tail) >= min(history, self.offset)
             return self._last(history) if enough else None
         missed = self.tail.after(since.offset, self.offset)
-        return None if missed is None else Page(self.epoch, self.offset, True, missed)
+        return None if missed is None else Page(self.epoch, self.offset, True, missed, fresh=True)
 
     def is_elsewhere(self, since: Since | None) -> bool:
         """Say whether somebody was at a place that is not known here.
@@ -208,7 +208,11 @@ class Mirror:
         page = self.page(since, history)
         if page is not None:
             return page
-        return self._last(history) if since is None else Page(self.epoch, self.offset, False, ())
+        return (
+            self._last(history)
+            if since is None
+            else Page(self.epoch, self.offset, False, (), fresh=True)
+        )
 
     def forget(self) -> int:
         """Drop the tail; return how many bytes that were."""
@@ -218,7 +222,7 @@ class Mirror:
 
     def _last(self, history: int) -> Page:
         entries = self.tail.last(history) if history else ()
-        return Page(self.epoch, self.offset, False, entries)
+        return Page(self.epoch, self.offset, False, entries, fresh=True)
 
     def _hold(self, publication: Publication) -> None:
         if len(self._ahead) >= _MAX_AHEAD:

@@ -11,8 +11,11 @@ def settle(page: Page, held: Sequence[Publication], since: Since | None, history
     """Return `page` brought up to the last of `held`, so that the next message follows it.
 
     `held` is in order and without a gap. What overlaps the page is dropped; what would leave a
-    gap after it, or belongs to another epoch, makes the page unrecovered.
+    gap after it, or belongs to another epoch, makes the page unrecovered. A fresh page is up to
+    date as it is.
     """
+    if page.fresh:
+        return page
     newer = [publication for publication in held if publication.epoch != page.epoch]
     newer = newer or [p for p in held if p.message.offset > page.offset]
     if not newer:

@@ -59,3 +59,11 @@ def test_history_is_the_last_n_of_both():
     settled = settle(page(5, 3, recovered=False), [publication(6)], None, 2)
     assert (settled.offset, settled.recovered, offsets(settled)) == (6, False, [5, 6])
     assert offsets(settle(page(5, 3, recovered=False), [publication(6)], None, 0)) == []
+
+
+def test_a_fresh_page_of_a_new_epoch_is_not_taken_back_to_the_one_that_ended():
+    """Whoever joined while an epoch ended was told the last place of the old one, not recovered,
+    and then heard the first messages of the new one."""
+    held = [publication(1, "old"), publication(2, "old")]
+    fresh = Page("new", 0, False, (), fresh=True)
+    assert settle(fresh, held, Since("old", 2), 0) is fresh
