@@ -150,10 +150,11 @@ def combine(expositions: Mapping[str, bytes | None]) -> bytes:
     families: dict[str, Metric] = {}
     first = True
     for hub, text in expositions.items():
-        up.add_metric([hub], float(text is not None))
-        if text is None:
+        found = None if text is None else _families_in(text)
+        up.add_metric([hub], float(found is not None))
+        if found is None:
             continue
-        for family in text_string_to_metric_families(text.decode()):
+        for family in found:
             media = family.name.startswith("metaport_sfu")
             if media and not first:
                 continue
@@ -167,6 +168,14 @@ def combine(expositions: Mapping[str, bytes | None]) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Gathered([up, *families.values()]))
     return generate_latest(registry)
+
+
+def _families_in(text: bytes) -> list[Metric] | None:
+    """Read an exposition; None where it is none: one hub's must not take the others' with it."""
+    try:
+        return list(text_string_to_metric_families(text.decode()))
+    except ValueError:
+        return None
 
 
 class _Gathered(Collector):

@@ -1,6 +1,7 @@
 """Opening a database: the schema, its version, and sentences for what goes wrong."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
+from metaport.db import migrate
 from metaport.db.engine import open_engine, sqlite_url
 from metaport.db.errors import DatabaseUnavailable, SchemaUnknown
-from metaport.db.revisions import head
+from metaport.db.revisions import head, known
 from metaport.db.schema import metadata
 
 
@@ -102,3 +104,48 @@ async def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path)
 async def test_a_missing_database_is_told(postgres_server: Any) -> None:
     with pytest.raises(DatabaseUnavailable, match='"absent" does not exist'):
         await open_engine(postgres_server.url("absent"))
+
+
+OPEN_WHEN_TOLD = """
+import asyncio, pathlib, sys, time
+from metaport.db.engine import open_engine
+from metaport.db import migrate
+print("here", flush=True)
+while not pathlib.Path(sys.argv[2]).exists():
+    time.sleep(0.001)
+async def main():
+    await (await open_engine(sys.argv[1])).dispose()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("begins", ["new", "a revision behind"])
+async def test_hubs_that_start_together_on_one_sqlite_file_upgrade_it_once(
+    tmp_path: Path, begins: str
+) -> None:
+    """Each hub process prepares the schema; seen with processes, not only with threads of one."""
+    url, go = sqlite_url(tmp_path / "m.db"), tmp_path / "go"
+    if begins == "a revision behind":
+        engine = await open_engine(url)
+        async with engine.connect() as connection:
+            await connection.run_sync(migrate.downgrade, known()[-2])
+        await engine.dispose()
+    command = [sys.executable, "-c", OPEN_WHEN_TOLD, url, str(go)]
+    hubs = [
+        await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    for hub in hubs:
+        assert hub.stdout is not None
+        assert await hub.stdout.readline() == b"here\n"
+    go.touch()
+    told = [(await hub.communicate())[1].decode() for hub in hubs]
+    assert told == [""] * len(hubs)
+    engine = await open_engine(url)
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT * FROM schema_revision"))).all() == [
+            (head(),)
+        ]
+    await engine.dispose()
