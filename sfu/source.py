@@ -44,7 +44,7 @@ class Source:
         self.detector = LossDetector(
             AUDIO_REORDER_WAIT_S if track.kind == "audio" else REORDER_WAIT_S
         )
-        self.reception = Reception()
+        self.reception = Reception(softened=track.kind == "video")
         self.first_at = -1.0  # `now` of its first packet
         self.fraction_lost = 0.0  # as last reported
 

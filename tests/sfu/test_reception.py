@@ -67,3 +67,12 @@ def test_of_what_was_healed_half_is_reported_as_lost():
     fraction, lost, *_ = reception.report(100, 2.0)
     assert (fraction, lost) == ((12 << 8) // 100, 12)
     assert reception.fraction_lost == pytest.approx(0.2, abs=0.01)
+
+
+def test_of_sound_all_that_was_lost_is_reported():
+    """With half of it Opus put in less error correction: 1.2 % of the sound was guessed at 5 %."""
+    reception = Reception(softened=False)
+    for number in range(80):
+        reception.receive(number * 960, 48000, number / 50)
+    reception.healed = 16
+    assert reception.report(100, 2.0)[:2] == ((20 << 8) // 100, 20)

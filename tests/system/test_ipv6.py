@@ -1,6 +1,7 @@
 """Media over IPv6 on the chat connection, through a change of network: nobody is missed."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -45,6 +46,17 @@ async def test_ice_restarts_over_ipv6_and_nobody_is_missed(folder):
         before = {visitor.name: await visitor.page.evaluate(WAYS) for visitor in people}
         for ways in before.values():
             assert [(way["address"], way["protocol"]) for way in ways] == [("::1", "udp")] * 2
+
+        # What they receive is numbered by transport, and they tell of it.
+        top = json.loads(await server.command("sfu", "top", "--once", "--json"))
+        losses = [
+            participant["receiving"]["path_loss"]
+            for sfu in top
+            for room in sfu["rooms"]
+            for participant in room["participants"]
+        ]
+        assert len(losses) == 2
+        assert all(0 <= loss < 0.5 for loss in losses), losses
 
         for visitor in people:
             await visitor.page.evaluate("window.dispatchEvent(new Event('online'))")
