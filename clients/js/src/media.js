@@ -28,7 +28,7 @@ const PASSING = new Set(["media_unavailable", "no_media", "internal", "timeout"]
  *
  * Events: `state`; `track` (RemoteTrack that can now be shown, or no longer: `stream` is `null`);
  * `removed` (RemoteTrack); `participant` ({event, participant}); `speakers`; `local` (LocalTrack);
- * `changed` after any of these; `error` (MetaportError), while going on.
+ * `silenced` (kinds) and `ended` ({reason}) by a moderator; `changed` after any of these; `error` (MetaportError), while going on.
  */
 export class Media extends Emitter {
   /**
@@ -46,6 +46,8 @@ export class Media extends Emitter {
     /** @type {MediaState} */
     this.state = "idle";
     this.participants = new Participants();
+    /** Kinds of what we send that a moderator has muted. @type {("audio" | "video")[]} */
+    this.silenced = [];
     /** What we publish, by source. @type {Map<Source, LocalTrack>} */
     this.local = new Map();
     for (const event of ["state", "track", "removed", "participant", "speakers", "local"]) {
@@ -228,7 +230,8 @@ export class Media extends Emitter {
 
   /** @param {any} frame a `media.*` frame the server sent unasked */
   receive(frame) {
-    if (frame.t === "media.closed") this.#rebuild();
+    if (frame.t === "media.closed" && frame.reason === "removed") this.#endedBy(frame.reason);
+    else if (frame.t === "media.closed") this.#rebuild();
     else if (frame.t === "media.move") this.#move();
     else if (this.state === "joined") this.#handle(frame);
     else if (this.#wanted) this.#early.push(frame);
@@ -246,7 +249,26 @@ export class Media extends Emitter {
     else if (frame.t === "media.speakers") {
       this.#present.speakers(frame.speakers);
       this.#show("speakers", frame.speakers);
+    } else if (frame.t === "media.silenced") this.#silenced(frame.kinds);
+  }
+
+  /** A moderator has muted kinds of what we send, or let us unmute them again. */
+  #silenced(kinds) {
+    this.silenced = kinds;
+    for (const local of this.local.values()) {
+      if (!kinds.includes(local.source === "microphone" ? "audio" : "video") || local.muted) continue;
+      // The server mutes it whatever we do: so the light shows what is true.
+      if (local.track) local.track.enabled = false;
+      local.muted = true;
+      this.emit("local", local);
     }
+    this.emit("silenced", kinds);
+  }
+
+  /** A moderator has ended our part: it is not for us to come back by ourselves. */
+  #endedBy(reason) {
+    this.#end();
+    this.emit("ended", { reason });
   }
 
   /** Who is there by the server we talk to; what is shown follows when it carries. */

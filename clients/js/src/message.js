@@ -24,6 +24,8 @@ export class Message {
     this.offset = null;
     /** Counts changes of the room's epoch, so that offsets of different epochs compare. */
     this.era = 0;
+    /** Whether a moderator took it away: there is no body any more. */
+    this.removed = false;
     /** Why it `failed`. @type {import("./errors.js").MetaportError | null} */
     this.error = null;
   }

@@ -53,9 +53,9 @@ export class Past {
   }
 
   /** @param {any} frame */
-  #message({ room, from, name, body, at, offset, id }) {
+  #message({ room, from, name, body, at, offset, id, removed = false }) {
     const own = from === this.#connection.user?.id;
     const message = new Message({ room, from, name, body, at, own, state: own ? "sent" : "received" });
-    return Object.assign(message, { offset, id });
+    return Object.assign(message, { offset, id, removed });
   }
 }

@@ -22,8 +22,9 @@ const UNHEARD = ["disconnected", "timeout"];
  * order, one's own included; `outgoing` (message) when one of our own appears or changes state;
  * `older` ({messages, more}) when `loadOlder` put messages before the first;
  * `gap` ({missing}) when messages were lost for good; `members`; `shown` ({user, kind, value}) for
- * what is true only now; `removed` ({reason}) when the server ended our being here; `state`;
- * `error`.
+ * what is true only now; `removed` ({reason, and by a moderator: by, note, retryAfterMs, to}) when
+ * the server ended our being here; `muted` ({what, until, by, note}) when something of ours is muted
+ * or no longer; `withdrawn` ({message, by, note}) when a moderator removed a message; `state`; `error`.
  */
 export class Room extends Emitter {
   /**
@@ -45,6 +46,8 @@ export class Room extends Emitter {
     this.members = new Map();
     /** How many are here, as the server last said. @type {number | null} */
     this.count = null;
+    /** What a moderator has muted of us here: `text`, `audio`, `video`. @type {string[]} */
+    this.muted = [];
     this.#timeline = new Timeline();
     this.#past = new Past({
       connection,
@@ -198,6 +201,8 @@ export class Room extends Emitter {
     if (frame.t === "message") this.#live(frame);
     else if (frame.t === "joined") this.#subscribed(frame);
     else if (frame.t === "left") this.#removed(/** @type {any} */ (frame));
+    else if (frame.t === "muted") this.#muted(/** @type {any} */ (frame));
+    else if (frame.t === "removed") this.#withdraw(/** @type {any} */ (frame));
     else if (frame.t === "presence") this.#present(frame);
     else if (frame.t === "states") this.#states.receive(/** @type {any} */ (frame));
     else if (frame.t.startsWith("media.")) this.media.receive(frame);
@@ -265,6 +270,9 @@ export class Room extends Emitter {
     for (const frame of reply.messages) {
       if (frame.offset > known) this.#accept(frame, origin);
     }
+    for (const offset of reply.removed ?? []) this.#withdraw({ epoch: reply.epoch, offset });
+    // What still holds is told again after this.
+    this.muted = [];
     this.offset = reply.offset;
     if (reply.members) this.#replaceMembers(reply.members);
     this.count = reply.count ?? (reply.members ? this.members.size : null);
@@ -288,14 +296,29 @@ export class Room extends Emitter {
   }
 
   /** The server took us out: a token that opens less, a room that was closed to us. */
-  #removed({ reason = "unsubscribed" }) {
+  #removed({ reason = "unsubscribed", by, note, to, retry_after_ms: retryAfterMs }) {
     if (this.state !== "joined" && this.state !== "joining") return;
     this.#attempt += 1;
     this.#environment.clearTimeout(this.#rejoinTimer);
     this.media.leave().catch(() => {});
     this.#become("left");
     this.#states.end();
-    this.emit("removed", { reason });
+    const told = { reason, by, note, to, retryAfterMs };
+    this.emit("removed", Object.fromEntries(Object.entries(told).filter(([, value]) => value !== undefined)));
+  }
+
+  #muted({ what, until, by, note }) {
+    this.muted = what;
+    this.emit("muted", { what, until, by, note });
+  }
+
+  /** A moderator has removed a message: its place stays, what it said does not. */
+  #withdraw({ epoch, offset, by, note }) {
+    const message = epoch === this.epoch ? this.#timeline.at(offset) : undefined;
+    if (!message || message.removed) return;
+    message.removed = true;
+    message.body = null;
+    this.emit("withdrawn", { message, by, note });
   }
 
   #lost(reply) {
@@ -336,6 +359,7 @@ export class Room extends Emitter {
       (own && this.#outgoing.echoed(frame.body)) ||
       received(frame, own);
     this.#timeline.confirm(message, frame);
+    if (frame.removed) Object.assign(message, { removed: true, body: null });
     this.emit("message", { message, origin });
   }
 

@@ -334,3 +334,28 @@ test("a page that goes away says goodbye", async () => {
   environment.window.dispatchEvent(Object.assign(new Event("pagehide"), { persisted: false }));
   assert.equal(sfu.log.at(-1), "media.leave");
 });
+
+test("what a moderator silences is shown as muted, and nothing is unmuted by itself", async () => {
+  const { media, sfu } = await enter();
+  await media.publish("microphone");
+  await media.publish("camera");
+  const told = [];
+  media.on("silenced", (kinds) => told.push(kinds));
+  sfu.push({ t: "media.silenced", kinds: ["audio"] });
+  sfu.push({ t: "media.silenced", kinds: [] });
+  assert.deepEqual(told, [["audio"], []]);
+  assert.equal(media.local.get("microphone").muted, true);
+  assert.equal(media.local.get("camera").muted, false);
+});
+
+test("who is taken out of media by a moderator does not come back by themselves", async () => {
+  const { media, sfu } = await enter();
+  await media.publish("microphone");
+  const ended = [];
+  media.on("ended", (news) => ended.push(news));
+  sfu.push({ t: "media.closed", reason: "removed" });
+  await settle();
+  assert.equal(media.state, "idle");
+  assert.deepEqual(ended, [{ reason: "removed" }]);
+  assert.ok(FakePeer.all.every(({ connectionState }) => connectionState === "closed"));
+});

@@ -363,3 +363,37 @@ test("asks who is online, and hears of those it watches, also after a break", as
   await client.watchOnline([]);
   assert.deepEqual(client.online, new Map());
 });
+
+test("a message that is removed loses its body where it stands", async () => {
+  const { room, server } = await enter();
+  server.say("a");
+  server.say("b");
+  const withdrawn = [];
+  room.on("withdrawn", ({ message, note }) => withdrawn.push([message.offset, message.body, note]));
+  const frame = { t: "removed", room: "lobby", epoch: "e1", offset: 1, id: "m1", note: "욕설" };
+  server.socket.say(frame);
+  server.socket.say(frame);
+  server.socket.say({ ...frame, epoch: "e0", offset: 2 });
+  assert.deepEqual(withdrawn, [[1, null, "욕설"]]);
+  assert.deepEqual(room.messages.map(({ body, removed }) => [body, removed]), [[null, true], ["b", false]]);
+});
+
+test("what is muted is known, also by whom, and when it is over", async () => {
+  const { room, server } = await enter();
+  const told = [];
+  room.on("muted", (news) => told.push(news));
+  server.socket.say({ t: "muted", room: "lobby", what: ["text"], until: 9, by: "host", note: "도배" });
+  assert.deepEqual(room.muted, ["text"]);
+  server.socket.say({ t: "muted", room: "lobby", what: [] });
+  assert.deepEqual(room.muted, []);
+  assert.deepEqual(told[0], { what: ["text"], until: 9, by: "host", note: "도배" });
+});
+
+test("who is moved or kicked learns where to, by whom and for how long", async () => {
+  const { room, server } = await enter();
+  const removed = [];
+  room.on("removed", (news) => removed.push(news));
+  server.socket.say({ t: "left", room: "lobby", reason: "kicked", retry_after_ms: 60_000, by: "host", note: "쉬세요" });
+  assert.deepEqual(removed, [{ reason: "kicked", by: "host", note: "쉬세요", retryAfterMs: 60_000 }]);
+  assert.equal(room.state, "left");
+});

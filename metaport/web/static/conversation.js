@@ -25,6 +25,7 @@ export class Conversation {
     room.on("outgoing", (message) => this.#show(message, true));
     room.on("merged", ({ duplicate }) => this.#forget(duplicate));
     room.on("discarded", (message) => this.#forget(message));
+    room.on("withdrawn", ({ message }) => this.#redraw(message));
     room.on("gap", ({ missing }) => this.#gap(missing));
     room.on("older", ({ messages }) => this.#older(messages));
     room.on("state", (state) => state === "joined" && this.#live());
@@ -147,10 +148,15 @@ export class Conversation {
       "div.message-main",
       {},
       element("span.message-from", {}, message.own ? language.say("chat.me") : message.name),
-      element("div.message-line", {}, element("p.bubble.text", { dir: "auto" }, textOf(message.body)), stateOf(message)),
+      element("div.message-line", {}, element("p.bubble.text", { dir: "auto" }, textOf(message)), stateOf(message)),
     );
     if (message.state === "failed") main.append(this.#failure(message));
     item.replaceChildren(avatar(message.name, message.from), main);
+  }
+
+  #redraw(message) {
+    const item = this.#items.get(message);
+    if (item) this.#draw(item, message);
   }
 
   #failure(message) {
@@ -239,7 +245,8 @@ function stateOf(message) {
   return element("time.message-time", { datetime: new Date(message.at).toISOString() }, language.time(message.at));
 }
 
-function textOf(body) {
+function textOf({ body, removed }) {
+  if (removed) return language.say("chat.withdrawn");
   return typeof body === "string" ? body : JSON.stringify(body);
 }
 

@@ -49,6 +49,12 @@ export default {
     over_budget: "The budget for this month is used up: no new messages, and nobody else can join voice or video. Please ask the operator.",
     no_guests: "Guests cannot enter this room. Please sign in.",
     rooms_away: "It cannot be checked now who may enter. Please try again shortly.",
+    muted: "A moderator has muted you in this room.",
+    banned: "A moderator has sent you out of this room.",
+    kicked: "A moderator has sent you out for a while; you may come back in a moment.",
+    moved: "A moderator has moved you to another room.",
+    barred: "A moderator has barred you; please contact the operator.",
+    silenced: "A moderator has muted this.",
     unsubscribed: "The operator took you out of this room.",
     bus_away: "Messages cannot be passed on now. We will try again shortly.",
     // devices

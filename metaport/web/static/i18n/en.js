@@ -104,6 +104,7 @@ export default {
     unblock: "Turn sound on",
   },
   chat: {
+    withdrawn: "A moderator removed this message.",
     heading: "Chat",
     log: "Messages",
     empty: "No messages yet.",

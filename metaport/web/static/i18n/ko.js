@@ -104,6 +104,7 @@ export default {
     unblock: "소리 켜기",
   },
   chat: {
+    withdrawn: "운영자가 지운 메시지입니다.",
     heading: "대화",
     log: "대화 내용",
     empty: "아직 대화가 없습니다.",
