@@ -27,6 +27,7 @@ class Client:
         "read_only",
         "relay",
         "rooms",
+        "spaces",
         "state",
         "subscribing",
         "user_sends",
@@ -54,6 +55,8 @@ class Client:
         self.greeted: Callable[[bool], None] | None = None
         # Those of `rooms` in which it may say and show nothing.
         self.read_only: set[str] = set()
+        # Spaces whose state it asked for.
+        self.spaces: set[str] = set()
         # Those of `rooms` in which moderation has muted something of it.
         self.muted: dict[str, Sanction] = {}
         # None until the first media frame; ended when the connection ends.

@@ -33,11 +33,14 @@ class Door:
         *,
         moderation: ModerationBook,
         utc_ms: Callable[[], int],
+        spaces: Callable[[str], None] = lambda room: None,
     ) -> None:
+        """`spaces` raises `Refused` for a room whose space is closed."""
         self._book = book
         self._guest_rooms = guest_rooms
         self._moderation = moderation
         self._utc_ms = utc_ms
+        self._spaces = spaces
 
     def settings(self, room: str) -> RoomSettings:
         """Return what is laid down about `room`, or what goes without saying.
@@ -54,12 +57,13 @@ class Door:
         """Return the settings of a room that `identity` may use for what `right` says.
 
         Raises:
-            Refused: FORBIDDEN, BANNED, NO_GUESTS, NOT_INVITED or ROOMS_AWAY.
+            Refused: FORBIDDEN, BANNED, SPACE_CLOSED, NO_GUESTS, NOT_INVITED or ROOMS_AWAY.
         """
         if not identity.may(right, room):
             raise Refused(FORBIDDEN)
         if (sanction := self.barred(identity.user_id, room)) is not None:
             raise Refused(BANNED, retry_after_ms=sanction.left_ms(self._utc_ms()))
+        self._spaces(room)
         settings = self.settings(room)
         if identity.guest and not self._takes_guests(settings, right):
             raise Refused(NO_GUESTS)

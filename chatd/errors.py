@@ -105,6 +105,7 @@ ROOMS_AWAY = Refusal(118, "rooms_away", "It is not known now who may enter; try 
 OVER_BUDGET = Refusal(119, "over_budget", "The budget of this room is used up for this month.")
 MUTED = Refusal(120, "muted", "A moderator has muted you here.")
 BANNED = Refusal(121, "banned", "A moderator has sent you out of this room.")
+SPACE_CLOSED = Refusal(122, "space_closed", "The space is closed now.")
 BAD_FRAME = Refusal(
     150, "bad_frame", "The bytes are not a frame of this subprotocol.", BAD_FRAME_CLOSE
 )
@@ -160,6 +161,7 @@ REFUSALS = (
     OVER_BUDGET,
     MUTED,
     BANNED,
+    SPACE_CLOSED,
     BAD_FRAME,
     HELLO_EXPECTED,
     HELLO_LATE,
@@ -180,7 +182,10 @@ class ChatError(Exception):
 
 
 class Refused(ChatError):
-    """A frame that is answered with `error`; `limit` names the rate it was over, if it was."""
+    """A frame that is answered with `error`.
+
+    `limit` names the rate it was over, `opens_at` (UTC milliseconds) says when a space opens.
+    """
 
     def __init__(
         self,
@@ -190,7 +195,9 @@ class Refused(ChatError):
         id: int | None = None,
         retry_after_ms: int | None = None,
         limit: str | None = None,
+        opens_at: int | None = None,
     ) -> None:
+        self.opens_at = opens_at
         self.refusal = refusal
         self.message = message or refusal.message
         self.id = id

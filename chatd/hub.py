@@ -60,8 +60,10 @@ from chatd.retelling import Retelling
 from chatd.room_book import MemoryRoomBook, RoomBook, RoomsAway
 from chatd.rooms import Room, Rooms
 from chatd.session import Authenticator, Identity, Session, too_fast
+from chatd.spaces import MemorySpaces, SpaceBook
 from chatd.states import StateBoards
 from chatd.timesheet import Person, Timesheet
+from chatd.warden import Warden
 from chatd.websocket import PING, PONG, frame
 from chatd.wire import (
     AskOnline,
@@ -118,6 +120,7 @@ class Hub:
         neighbours: Neighbours | None = None,
         caps: Caps | None = None,
         moderation: ModerationBook | None = None,
+        spaces: SpaceBook | None = None,
         comings_wanted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.limits = limits or Limits()
@@ -139,7 +142,11 @@ class Hub:
         self._caps = caps
         moderation = moderation or MemoryModeration()
         self._door = Door(
-            self._book, guest_rooms, moderation=moderation, utc_ms=lambda: self._moment()[1]
+            self._book,
+            guest_rooms,
+            moderation=moderation,
+            utc_ms=lambda: self._moment()[1],
+            spaces=lambda room: self._warden.check(room),  # noqa: PLW0108 - made below
         )
         self._timesheet = Timesheet()
         self._drafts: list[Draft] = []
@@ -171,6 +178,9 @@ class Hub:
             utc_ms=lambda: self._moment()[1],
             moderation=moderation,
         )
+        spaces = spaces or MemorySpaces()
+        self._warden = Warden(spaces, self._rooms, self._delivery, clock.time)
+        spaces.listen(self._warden.changed)
         self._membership = Membership(
             bus,
             self._rooms,
@@ -183,6 +193,7 @@ class Hub:
             door=self._door,
             monotonic=clock.monotonic,
             later=later or _call_later,
+            warden=self._warden,
         )
         self.bailiff = Bailiff(
             moderation,
@@ -300,6 +311,7 @@ class Hub:
             share = max(100, len(self._timesheet) // 6)
             self._owed.owe(self._timesheet.checkpoint(now, utc_ms, share))
         self._rooms.settle_crowds()
+        self._warden.tick()
         self._bus.sweep(now)
         self._online.sweep(now)
         if self._neighbours is not None:

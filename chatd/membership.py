@@ -29,6 +29,7 @@ from chatd.room_book import RoomSettings
 from chatd.room_name import is_room_name
 from chatd.rooms import Room, Rooms
 from chatd.states import StateBoards
+from chatd.warden import Warden
 from chatd.wire import UNASKED, Join, Joined, Leave, Left, Muted
 
 _log = logging.getLogger("chatd.membership")
@@ -69,7 +70,10 @@ class Membership:
         door: Door,
         monotonic: Callable[[], float],
         later: Callable[[float, Callable[[], None]], object],
+        warden: Warden,
     ) -> None:
+        self._warden = warden
+        warden.review = self.changed
         self._bus = bus
         self._rooms = rooms
         self._states = states
@@ -176,6 +180,7 @@ class Membership:
         self._states.look_away(room, client)
         self._tell_joined(client, join, room, page)
         self.note_silence(client, join.room)
+        self._warden.entered(client, join.room, shows=join.space)
 
     def _turn_away(self, client: Client, join: Join, room: Room[Client], refused: Refused) -> None:
         room.dismiss(client)
@@ -191,9 +196,11 @@ class Membership:
 
     def _check_seat(self, client: Client, settings: RoomSettings) -> None:
         """Raise ROOM_FULL for one user more than fit in."""
+        user = client.identity.user_id
         room = self._rooms.get(settings.room)
         if room is not None:
-            check_seat(settings, client.identity.user_id, room.roster)
+            check_seat(settings, user, room.roster)
+        self._warden.check_seat(settings.room, user)
 
     def _note_rights(self, client: Client, room: str) -> None:
         if client.identity.may(Rights.SEND, room):

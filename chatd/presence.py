@@ -1,5 +1,6 @@
 """Who is in a room, by user: the first connection comes in, the last one goes out."""
 
+from collections.abc import Iterable
 from itertools import islice
 
 from chatd.wire import Person, Presence
@@ -32,6 +33,10 @@ class Roster:
     def crowded(self) -> bool:
         """Whether there are too many to name."""
         return not self._named
+
+    def users(self) -> Iterable[str]:
+        """Return the ids of everybody present, however many they are."""
+        return self._users
 
     def __contains__(self, user: str) -> bool:
         return user in self._users

@@ -36,6 +36,7 @@ class Refusals:
                 refused.id,
                 refused.retry_after_ms,
                 refused.limit,
+                refused.opens_at,
             ),
         )
         if refusal.closes is not None:

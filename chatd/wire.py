@@ -53,6 +53,7 @@ class Join(_FromClient, frozen=True):
     history: Count = 0
     presence: bool = False
     state: bool = False
+    space: bool = False
 
 
 # The `id` of a join that no client asked for; clients' own are not negative.
@@ -261,6 +262,14 @@ class Removed(_FromServer, frozen=True):
     note: str | None = None
 
 
+class Space(_FromServer, frozen=True):
+    """What a space shows: after `joined` where that was asked for, and with each change."""
+
+    space: str
+    revision: int
+    state: dict[str, Any]
+
+
 class Muted(_FromServer, frozen=True):
     """What of one is muted in a room from now on: `text`, `audio`, `video`, or nothing any more.
 
@@ -334,6 +343,7 @@ class Error(_FromServer, frozen=True):
     id: int | None = None
     retry_after_ms: int | None = None
     limit: str | None = None
+    opens_at: int | None = None
 
 
 class Codec:

@@ -60,6 +60,7 @@ from metaport.db.periods import Periods
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
 from metaport.db.sessions import SqlSessions
+from metaport.db.spaces import SqlSpaces
 from metaport.db.webhooks import SqlWebhooks
 from metaport.event_reader import EventReader
 from metaport.garbage import spare_collections
@@ -93,6 +94,7 @@ from metaport.sfu_process import sfu_processes
 from metaport.shared_reports import SharedReports
 from metaport.siblings import Siblings
 from metaport.signers import Signers
+from metaport.space_watch import SpaceWatch
 from metaport.spending_caps import SpendingCaps
 from metaport.tokens import Claims, TokenExpired, TokenInvalid, TokenRevoked, Tokens, TokenUndecided
 from metaport.turn_log import TurnLogReader
@@ -270,6 +272,11 @@ class HubProcess:
             self._room_store, RoomFile(own.file(config, "rooms")), self._backbone.signals
         )
         self._rooms.recall()
+        self._space_store = SqlSpaces(ledger.engine)
+        self._spaces = SpaceWatch(
+            self._space_store, own.file(config, "spaces"), self._backbone.signals
+        )
+        self._spaces.recall()
         acts = SqlModeration(ledger.engine, self._webhooks)
         self._moderation = ModerationWatch(
             acts, ActFile(own.file(config, "moderation")), self._backbone.signals
@@ -288,6 +295,7 @@ class HubProcess:
             guest_rooms=to(*config.chat.guest_rooms),
             caps=self._caps,
             moderation=self._moderation.book,
+            spaces=self._spaces.book,
             comings_wanted=lambda: self._events.wants_people,
         )
         self._people = PeopleLog(log)
@@ -396,6 +404,7 @@ class HubProcess:
             # Nobody comes in before it is known who may enter where, unless the database is away.
             await self._rooms.try_to_look(DATABASE_DEADLINE_S)
             await self._moderation.try_to_look(DATABASE_DEADLINE_S)
+            await self._spaces.try_to_look(DATABASE_DEADLINE_S)
             await self._events.try_to_look(DATABASE_DEADLINE_S)
             await site.start()
             await self._siblings.start()
@@ -432,6 +441,7 @@ class HubProcess:
                 follow_app_keys=self._app_keys.run(),
                 tidy=self._tidy(),
                 follow_moderation=self._moderation.run(),
+                follow_spaces=self._spaces.run(),
                 renew=every(RENEW_S, lambda: tls.load_certificate(config, context)),
             ):
                 logger.info("listening on %s:%d", config.http.host, config.http.port)
@@ -681,6 +691,8 @@ class HubProcess:
             rooms_changed=self._rooms.changed,
             present=self._hub.present,
             moderation=self._desk,
+            space_store=self._space_store,
+            spaces_changed=self._spaces.changed,
             wait_for_room=self._unless_bench(self._openings.wait_s),
             identity=self._identity,
             openid=None if config.oidc.issuer is None else OpenIdClient(config.oidc),
@@ -731,6 +743,8 @@ class HubProcess:
             degraded["moderation"] = self._moderation.failing
         if self._app_keys.failing is not None:
             degraded["app_keys"] = self._app_keys.failing
+        if self._spaces.failing is not None:
+            degraded["spaces"] = self._spaces.failing
         if self._signers.failing is not None:
             degraded["signers"] = self._signers.failing
         if self._shipper.failing is not None:

@@ -52,6 +52,8 @@ class Permission(StrEnum):
     MEDIA_READ = "media.read"
     MEDIA_CONTROL = "media.control"
     ROOMS_MANAGE = "rooms.manage"
+    SPACES_MANAGE = "spaces.manage"
+    SPACES_SHOW = "spaces.show"
     ROOMS_MODERATE = "rooms.moderate"
     ROOMS_SPEAK = "rooms.speak"
     MODERATION_READ = "moderation.read"
@@ -85,6 +87,8 @@ PERMITTED: dict[Permission, frozenset[Role]] = {
     Permission.MEDIA_READ: _OPERATORS,
     Permission.MEDIA_CONTROL: _OPERATORS,
     Permission.ROOMS_MANAGE: _OPERATORS,
+    Permission.SPACES_MANAGE: _OPERATORS,
+    Permission.SPACES_SHOW: _OPERATORS | {Role.CONTENT_MANAGER},
     # A host only where their token names the room: see `metaport.api.moderation`.
     Permission.ROOMS_MODERATE: _OPERATORS | {Role.MODERATOR, Role.HOST},
     Permission.ROOMS_SPEAK: _OPERATORS | {Role.HOST},

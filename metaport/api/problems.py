@@ -101,6 +101,15 @@ TITLES: dict[str, tuple[int, str, str]] = {
         "That person may not enter the other room",
     ),
     "not-stored": (503, "메시지를 저장하지 못했습니다", "The message was not stored"),
+    "no-such-space": (404, "그런 공간이 없습니다", "There is no such space"),
+    "space-exists": (
+        409,
+        "이미 있는 공간입니다",
+        "Something is laid down about this space already",
+    ),
+    "space-changed": (409, "그사이 공간이 변경되었습니다", "The space was changed meanwhile"),
+    "space-closed": (403, "지금은 닫힌 공간입니다", "The space is closed now"),
+    "spaces-away": (503, "지금은 공간 설정을 확인할 수 없습니다", "Spaces cannot be read now"),
     "moderation-away": (503, "지금은 조치할 수 없습니다", "Moderation is not possible now"),
     "method-not-allowed": (405, "허용되지 않은 메서드입니다", "Method not allowed"),
     "no-such-room": (404, "설정된 방이 없습니다", "Nothing is laid down about this room"),
@@ -188,6 +197,7 @@ class Problem(Exception):
 _OF_ROOMS = {
     "forbidden": "forbidden",
     "banned": "banned",
+    "space_closed": "space-closed",
     "not_invited": "not-invited",
     "no_guests": "no-guests",
     "over_budget": "over-budget",

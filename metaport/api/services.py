@@ -17,6 +17,7 @@ from metaport.api.rest_limit import RestLimit
 from metaport.audit import Entry
 from metaport.config import Config
 from metaport.db.audit import SqlAudit
+from metaport.db.spaces import SqlSpaces
 from metaport.db.webhooks import SqlWebhooks
 from metaport.identity import IdentityStores
 from metaport.language import Say
@@ -138,6 +139,9 @@ class Services:
     rooms_changed: Callable[[], Awaitable[None]]
     """Take up what the store says now, here and on the other hubs."""
     moderation: ModerationDesk
+    space_store: SqlSpaces
+    spaces_changed: Callable[[], Awaitable[None]]
+    """Take up what is laid down about spaces now, here and on the other hubs."""
     present: Callable[[str], int]
     """How many users are in a room."""
     wait_for_room: Callable[[str], float]

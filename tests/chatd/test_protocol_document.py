@@ -17,8 +17,10 @@ from chatd.errors import BUS_AWAY, BusAway, FactsRefused, Refused
 from chatd.grants import Rights, to
 from chatd.limits import Limits
 from chatd.moderation import MemoryModeration, Removal, Sanction
+from chatd.opening_hours import DAYS, Stretch
 from chatd.room_book import MemoryRoomBook, RoomSettings
 from chatd.session import Identity
+from chatd.spaces import MemorySpaces, SpaceSettings, with_state
 from chatd.wire import CODECS, Ping
 from tests.chatd.test_server import Chat
 
@@ -45,6 +47,11 @@ LIMITS = {
     "Presence": Limits(presence_members=2),
     "When something is wrong": Limits(rooms=1, body_bytes=16),
 }
+
+
+# It is 23:13 in Seoul where the examples are.
+NIGHT = SpaceSettings("night", hours=(Stretch(DAYS, "14:06", "14:07"),))
+DAY = SpaceSettings("day", state={"weather": "비", "gate": "open"}, state_revision=3)
 
 
 class Spent:
@@ -106,8 +113,9 @@ class Stage:
             ),
             caps=Spent(),
             moderation=(moderation := MemoryModeration()),
+            spaces=(spaces := MemorySpaces(NIGHT, DAY)),
         )
-        self.moderation, self.book = moderation, book
+        self.moderation, self.book, self.spaces = moderation, book, spaces
         identities = self.house.tokens.identities
         for token, lasts_s in (("resident", 3600), ("resident, renewed", 7200)):
             expires_at = clock.time() + lasts_s
@@ -149,6 +157,11 @@ class Stage:
     def moderate(self, asked):
         """Do what the platform asks over HTTP, as `metaport.moderation` would."""
         method, url = next((key, value) for key, value in asked.items() if key.isupper())
+        if url.startswith("/api/v1/spaces/"):
+            settings = self.spaces.settings(url.split("/")[4])
+            patch = {key: value for key, value in asked.items() if key.islower()}
+            self.spaces.put(with_state(settings, patch))
+            return
         _, _, _, _, room, what, who, *act = map(unquote, url.split("/"))
         told = {"by": "host", "note": asked.get("note", "")}
         until_ms = None
@@ -271,7 +284,7 @@ def test_every_type_of_frame_has_an_example():
     assert shown >= {
         *("hello", "join", "send", "leave", "history", "ping", "refresh", "state"),
         *("welcome", "joined", "sent", "left", "message", "presence", "pong", "refreshed"),
-        *("error", "stated", "states", "online", "muted", "removed"),
+        *("error", "stated", "states", "online", "muted", "removed", "space"),
     }
 
 
