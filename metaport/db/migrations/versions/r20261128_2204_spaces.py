@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r20261128_2155_spaces"
-down_revision = "r20261128_2135_webhook_checkpoint"
+revision = "r20261128_2204_spaces"
+down_revision = "r20261128_2200_audit"
 
 
 def upgrade() -> None:
