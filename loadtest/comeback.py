@@ -97,7 +97,10 @@ async def _come_back(
     while True:
         try:
             return fill(door, server.http_port, rooms, EACH)
-        except (DoorError, OSError):
+        except (DoorError, OSError) as error:
+            # The first of them is the hub that is not up yet; any other costs all who were in.
+            if not isinstance(error, ConnectionError):
+                print(f"comeback: again, for {error}", flush=True)
             if time.monotonic() > end:
                 raise
             await asyncio.sleep(0.05)  # the hub is not up yet

@@ -24,6 +24,8 @@ TEXT = 0x1
 # Several handshakes under way at once: a server that coalesces may.
 AT_ONCE = 64
 DEADLINE_S = 30.0
+# An `error` frame of ours in MessagePack: what is waited for will not come.
+REFUSED = b"\xa1t\xa5error"
 # As a busy desktop has it; the kernel's default of 128 KiB would end a burst of 64 in a full queue.
 RECEIVE_BYTES = 1 << 20
 
@@ -207,6 +209,8 @@ def _await(sock: socket.socket, expect: bytes) -> None:
         if not more:
             raise DoorError(f"closed after {answer[-200:]!r}")
         answer += more
+        if REFUSED in answer:
+            raise DoorError(f"refused: {answer[-200:]!r}")
 
 
 def read_away(sockets: Sequence[socket.socket]) -> None:
