@@ -72,6 +72,12 @@ LOSS_REPEATS ?= 2
 bench-metering: .venv/.dev
 	$(BIN)/python -m tests.bench.metering $(PARTS) --repeats $(REPEATS) --out loadtest/results
 
+# Copying and verifying ROWS rows beside pg_dump | pg_restore, in one run.
+ROWS ?= 5000000
+.PHONY: bench-db
+bench-db: .venv/.dev servers
+	$(BIN)/python -m tests.bench.database --rows $(ROWS)
+
 # Hub and SFU killed KILLS times under load, the database away and the disk full now and then.
 KILLS ?= 300
 crash-loop: .venv/.dev servers

@@ -81,6 +81,13 @@ def _interval(value: Any) -> str:
 
 
 def _set(value: Any) -> str:
+    """Write a set as PostgreSQL writes an array: in quotes only what would read otherwise."""
     words = [word for word in _text(value).split(",") if word]
-    quoted_words = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
-    return "{" + ",".join(f'"{word}"' for word in quoted_words) + "}"
+    return "{" + ",".join(_quoted(word) for word in words) + "}"
+
+
+def _quoted(word: str) -> str:
+    if re.search(r'[{}"\\\s]', word) is None and word.upper() != "NULL":
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
