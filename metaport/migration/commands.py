@@ -1,6 +1,6 @@
 """`metaport db copy|verify|backup|restore`: what is asked at the terminal, and what is answered."""
 
-# ruff: noqa: PLC0415 - a command imports what it needs when it runs
+# ruff: noqa: PLC0415, ASYNC240 - a command imports what it needs, and is alone in its loop
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from metaport.migration.plan import Order
 
 DONE, WRONG, MISUSED = 0, 1, 2
+LEAST_PASSPHRASE = 12
 
 Option = tuple[str, dict[str, Any], Say]
 
@@ -97,6 +98,41 @@ _REPORT: tuple[Option, ...] = (
     ),
 )
 
+_PASSPHRASE: Option = (
+    "--passphrase-file",
+    {"type": Path, "metavar": "FILE", "required": True},
+    Say("암호가 든 파일 (백업과 다른 곳에 두십시오)", "file with the passphrase, kept elsewhere"),
+)
+_BACKUP: tuple[Option, ...] = (
+    (
+        "file",
+        {"type": Path, "metavar": "FILE|DIR"},
+        Say("쓸 파일, 또는 시각을 이름으로 쓸 디렉터리", "file, or directory to name it by time"),
+    ),
+    (
+        "--keep",
+        {"type": int, "default": 14, "metavar": "N"},
+        Say("디렉터리에 남겨 둘 백업 수 (기본 14)", "backups to keep in a directory (14)"),
+    ),
+)
+_RESTORE: tuple[Option, ...] = (
+    ("file", {"type": Path, "metavar": "FILE"}, Say("백업 파일", "backup")),
+    ("--to", {"dest": "target", "default": "own", "metavar": "DB"}, _URL),
+    (
+        "--rehearse",
+        {"action": "store_true"},
+        Say(
+            "--to의 시험용 데이터베이스에만 되살려 보고 비교합니다 (own이면 임시 파일)",
+            "only restore into the scratch database of --to (a temporary file for own) and compare",
+        ),
+    ),
+    (
+        "--overwrite",
+        {"default": "", "metavar": "NAME"},
+        Say("이 이름의 대상에 있는 것을 지웁니다", "delete what the target of this name holds"),
+    ),
+)
+
 Load = Callable[[argparse.Namespace], "Config"]
 
 
@@ -126,6 +162,14 @@ def add_commands(
         Say("두 데이터베이스가 같은지 확인합니다", "tell whether two are the same"),
     )
     _options(compare, lang, (*_DATABASES, *_REPORT))
+    make = add(
+        "backup",
+        _backup,
+        Say("암호화된 백업을 만들고 확인합니다", "make an encrypted backup, and check it"),
+    )
+    _options(make, lang, (*_BACKUP, _PASSPHRASE))
+    again = add("restore", _restore, Say("백업을 되살립니다", "restore a backup"))
+    _options(again, lang, (*_RESTORE, _PASSPHRASE))
 
 
 def _options(parser: argparse.ArgumentParser, lang: Lang, options: Iterable[Option]) -> None:
@@ -233,3 +277,82 @@ def _deliver(document: object, tree: dict[str, object], arguments: argparse.Name
     form: str = arguments.format
     body = as_json(tree) if form == "json" else FORMS[form](document)  # type: ignore[arg-type]
     return deliver(body, form, arguments.lang, arguments.output)
+
+
+def _backup(config: Config, arguments: argparse.Namespace) -> int:
+    return _answered(arguments.lang, lambda: asyncio.run(_backing_up(config, arguments)))
+
+
+async def _backing_up(config: Config, arguments: argparse.Namespace) -> int:
+    from metaport.migration.backup import back_up, named_by_time
+    from metaport.migration.endpoint import OWN, read_endpoint
+    from metaport.migration.progress import Progress
+
+    lang: Lang = arguments.lang
+    path: Path = arguments.file
+    older: list[Path] = []
+    if path.is_dir():
+        path, older = named_by_time(path, max(1, arguments.keep))
+    source = read_endpoint(OWN, config.database_url)
+    made = await back_up(source, config.data.dir, path, _passphrase(arguments), Progress(lang))
+    for old in older:
+        old.unlink()
+    print(
+        Say(
+            f"{made.path}: {made.rows:,}행, 파일 {made.files:,}개, {made.size_bytes:,}바이트. "
+            f"시험 삼아 되살려 비교했습니다: PASS (오래된 백업 {len(older)}개 삭제)",
+            f"{made.path}: {made.rows:,} rows, {made.files:,} files, {made.size_bytes:,} bytes. "
+            f"Restored into a scratch database and compared: PASS ({len(older)} old ones deleted)",
+        ).to(lang)
+    )
+    return DONE
+
+
+def _passphrase(arguments: argparse.Namespace) -> bytes:
+    from metaport.migration.errors import Misused
+
+    path: Path = arguments.passphrase_file
+    try:
+        passphrase = path.read_bytes().strip()
+    except OSError as error:
+        raise Misused(f"{path}: {error.strerror}", f"{path}: {error.strerror}") from error
+    if len(passphrase) < LEAST_PASSPHRASE:
+        raise Misused(
+            f"{path}: 암호가 {LEAST_PASSPHRASE}바이트보다 짧습니다",
+            f"{path}: the passphrase has fewer than {LEAST_PASSPHRASE} bytes",
+        )
+    return passphrase
+
+
+def _restore(config: Config, arguments: argparse.Namespace) -> int:
+    return _answered(arguments.lang, lambda: asyncio.run(_restoring(config, arguments)))
+
+
+async def _restoring(config: Config, arguments: argparse.Namespace) -> int:
+    import tempfile
+
+    from metaport.migration.backup import rehearse, restore
+    from metaport.migration.endpoint import OWN, read_endpoint
+    from metaport.migration.progress import Progress
+
+    lang: Lang = arguments.lang
+    target = read_endpoint(arguments.target, config.database_url)
+    passphrase = _passphrase(arguments)
+    if arguments.rehearse:
+        onto = None if arguments.target == OWN else target
+        with tempfile.TemporaryDirectory(prefix="metaport-") as scratch:
+            found = await rehearse(arguments.file, passphrase, Path(scratch), Progress(lang), onto)
+    else:
+        found = await restore(
+            arguments.file, passphrase, target, config.data.dir, Progress(lang),
+            overwrite=arguments.overwrite,
+        )  # fmt: skip
+    verdict = "PASS" if found.passed else "FAIL"
+    rows = sum(one.target.rows for one in found.tables)
+    print(
+        Say(
+            f"{found.target}: {rows:,}행을 되살려 백업과 비교했습니다: {verdict}",
+            f"{found.target}: {rows:,} rows restored and compared with the backup: {verdict}",
+        ).to(lang)
+    )
+    return DONE if found.passed else WRONG

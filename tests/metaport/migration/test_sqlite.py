@@ -2,10 +2,11 @@
 
 import io
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, LargeBinary, Table, inspect, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from metaport.db import migrate
@@ -53,11 +54,21 @@ async def on(engine: AsyncEngine, work: object) -> object:
         await engine.dispose()
 
 
+def as_typed(table: Table, row: Sequence[object]) -> tuple[object, ...]:
+    """SQLite lets the rows of a revision's test put text into a column of bytes."""
+    return tuple(
+        value.encode() if isinstance(column.type, LargeBinary) and isinstance(value, str) else value
+        for column, value in zip(table.columns, row, strict=True)
+    )
+
+
 async def rows_of(url: str) -> object:
     def read(connection: Connection) -> dict[str, list[object]]:
         there = inspect(connection).get_table_names()
         return {
-            table.name: sorted(map(tuple, connection.execute(select(table)).all()), key=repr)
+            table.name: sorted(
+                (as_typed(table, row) for row in connection.execute(select(table)).all()), key=repr
+            )
             for table in metadata.sorted_tables
             if table.name in there and table.name not in ("schema_revision", "schema_version")
         }
