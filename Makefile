@@ -156,6 +156,12 @@ autobahn-long: .venv/.dev
 servers:
 	@sh tests/system/install_servers.sh
 
+# What the OpenAPI document allows and what it does not, asked at random; `test` has a short run.
+.PHONY: schemathesis-long
+schemathesis-long: .venv/.dev
+	$(BIN)/python -m tests.metaport.api_schemathesis --examples $(EXAMPLES) --seed $(SEED)
+EXAMPLES ?= 300
+
 # The lock files hold versions and hashes only, no addresses.
 lock: .venv/.dev
 	$(BIN)/uv pip compile pyproject.toml --extra build --universal --python-version 3.11 \

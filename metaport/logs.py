@@ -31,13 +31,21 @@ _SECRETS = (
     (re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{12,}"), r"\1 ***"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "***"),  # a JWT anywhere else
 )
+# What tells who somebody is: an address of mail (not the user of a URL), a Korean mobile number.
+_PERSONAL = (
+    (
+        re.compile(r"(?<![/:\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})*\.[a-zA-Z]{2,24}"),
+        "*@*",
+    ),
+    (re.compile(r"(?<!\d)01[016-9][-. ]?\d{3,4}[-. ]?\d{4}(?!\d)"), "01*-***"),
+)
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 def redact(text: str) -> str:
-    """Replace what looks like a token or a password by `***`."""
-    for pattern, replacement in _SECRETS:
+    """Mask what looks like a token, a password, an address of mail or a mobile number."""
+    for pattern, replacement in (*_SECRETS, *_PERSONAL):
         text = pattern.sub(replacement, text)
     return text
 

@@ -19,6 +19,8 @@ from metaport.roles import Permission
 
 LIMIT = 500
 SCOPE = "audit"
+# Whose data a list tells where nobody says it more exactly.
+EVERYBODY = "*"
 ACTOR = web.RequestKey("actor", str)
 WHOSE = web.RequestKey("whose", str)
 
@@ -103,7 +105,7 @@ async def _write(request: web.Request, status: int, reason: str) -> None:
             via="api",
             action=f"{operation.method} {operation.path}",
             object=msgspec.json.encode(dict(named)).decode() if named else "",
-            whose=request.get(WHOSE, ", ".join(named.values())) if tells else "",
+            whose=request.get(WHOSE, ", ".join(named.values()) or EVERYBODY) if tells else "",
             personal=(operation.personal or "") if tells else "",
             result=f"{status} {reason}".strip(),
             request_id=request_id_of(request),

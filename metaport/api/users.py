@@ -276,6 +276,7 @@ OPERATIONS = (
     Operation(
         "GET", "/api/v1/users", index, Say("계정 목록", "Accounts"),
         Permission.USERS_READ, answer=UserPage, query=UsersQuery,
+        personal="names, sign-in names",
     ),
     Operation(
         "POST", "/api/v1/users", create, Say("계정 만들기, 승인은 다른 사람이", "Make an account"),
@@ -283,7 +284,7 @@ OPERATIONS = (
     ),
     Operation(
         "GET", "/api/v1/users/{user}", read, Say("계정 하나", "One account"),
-        Permission.USERS_READ, answer=UserAccount,
+        Permission.USERS_READ, answer=UserAccount, personal="names, sign-in names",
     ),
     Operation(
         "POST", "/api/v1/users/{user}/approve", approve, Say("계정 승인", "Approve an account"),

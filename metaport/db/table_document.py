@@ -29,6 +29,7 @@ _HEADINGS = (
     Say("키", "key"),
     Say("빈 값", "null"),
     Say("기본값", "default"),
+    Say("개인정보", "personal data"),
     Say("설명", "meaning"),
 )
 _POSTGRESQL, _SQLITE = (
@@ -68,8 +69,30 @@ def _column(column: Column[object], lang: Lang) -> tuple[str, ...]:
         ", ".join(_keys(column)),
         (_YES if column.nullable else _NO).to(lang),
         str(default.arg) if isinstance(default, DefaultClause) else "",
+        _personal(column, lang),
         said(column.comment, lang),
     )
+
+
+_KINDS = {
+    "person": Say("본인", "whose"),
+    "actor": Say("행위자", "who did it"),
+    "name": Say("이름", "name"),
+    "login": Say("로그인 이름", "sign-in name"),
+    "contact": Say("연락처", "contact"),
+    "address": Say("접속 주소", "network address"),
+    "image": Say("사진", "picture"),
+    "content": Say("쓴 내용", "what was written"),
+}
+_SECRET = Say("비밀", "secret")
+
+
+def _personal(column: Column[object], lang: Lang) -> str:
+    """Say what a column tells of a person, or that it is a secret; nothing where it is neither."""
+    if column.info.get("secret"):
+        return _SECRET.to(lang)
+    kind = column.info.get("personal")
+    return "" if kind is None else _KINDS[kind].to(lang)
 
 
 def _keys(column: Column[object]) -> Iterator[str]:

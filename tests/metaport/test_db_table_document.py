@@ -29,6 +29,22 @@ def test_keys_and_rules_are_told() -> None:
     assert "- `INDEX message_by_time (at_ms)`" in document
 
 
+def test_what_tells_of_people_and_what_is_secret_is_marked() -> None:
+    marked = {"| address | TEXT | TEXT |  | no |  | network address |": "en"}
+    marked["| address | TEXT | TEXT |  | 불가 |  | 접속 주소 |"] = "ko"
+    for row, lang in marked.items():
+        assert row in as_markdown(lang)
+    for table in metadata.tables.values():
+        for column in table.columns:
+            if column.info.get("secret"):
+                [line] = [
+                    line
+                    for line in as_markdown("en").split(f"## {table.name}\n")[1].splitlines()
+                    if line.startswith(f"| {column.name} |")
+                ][:1]
+                assert "| secret |" in line
+
+
 def test_the_page_needs_nothing_from_outside() -> None:
     page = as_html("ko")
     assert '<html lang="ko">' in page

@@ -251,3 +251,11 @@ def test_a_loop_that_works_half_of_the_time_or_comes_late_has_none_to_spare() ->
     assert seen == [(0.4, False), (0.8, True), (0.33, True)]
     lag.close()
     loop.close()
+
+
+def test_what_tells_who_somebody_is_is_masked():
+    said = "mail kim.cs+1@example.co.kr, (lee@example.com) call 010-1234-5678 or 01012345678."
+    assert redact(said) == "mail *@*, (*@*) call 01*-*** or 01*-***."
+    for plain in ("postgresql://kim@db.example.kr/x", "at 1790790001012345678", "a @ b", "v1.0@2"):
+        assert redact(plain) == plain
+    assert len(redact("a." * 50_000 + "@")) == 100_001
