@@ -5,7 +5,9 @@
 
 A total is identified by the generation of the data in Redis, room, user and window, and the ledger
 keeps the greatest seen: any hub may read it again at any time. So each message that was given a
-place is counted once, also when its hub dies before it hears of it.
+place is counted once, also when its hub dies before it hears of it. `chat.text_bytes_in`, told
+beside what is priced, is counted by the hub that was sent the message: of those it had under way
+when it was killed, the bytes are not counted, while the messages are.
 """
 
 import asyncio

@@ -13,6 +13,7 @@ from metering.errors import FontMissing
 
 FONT_PACKAGE, FONT_FILE = "pylopdf_fonts_ko", "NotoSansKR-Regular.otf"
 MARGIN_MM, FOOT_MM = 15.0, 14.0
+ROW_MM, PADDING_MM = 5.4, 2.0
 BLUE, GREY, PALE, INK = (31, 78, 140), (74, 85, 99), (234, 240, 248), (27, 31, 36)
 
 
@@ -119,16 +120,21 @@ class _Sheet(FPDF):
             self._table(part)
 
     def _table(self, table: Table) -> None:
+        # A title stays with the first of its rows.
+        if self.get_y() + 8 + 6 + 2 * 6 > self.h - self.b_margin:
+            self.add_page()
         if table.title:
             self._heading(table.title)
         size = 9.0 if len(table.columns) <= 6 else 7.5
         widths = self._widths(table, size)
         self._headings(table, widths, size)
         for row in table.rows:
-            if self.get_y() + 6 > self.h - self.b_margin:
+            self._face(size)
+            lines = self._lines(row, table, widths)
+            if self.get_y() + ROW_MM * max(map(len, lines)) + 0.6 > self.h - self.b_margin:
                 self.add_page()
                 self._headings(table, widths, size)
-            self._row(row, table, widths, size)
+            self._row(row, lines, table, widths, size)
         if table.note:
             self.ln(1)
             self._paragraph(table.note, 8, GREY)
@@ -137,20 +143,33 @@ class _Sheet(FPDF):
     def _headings(self, table: Table, widths: Sequence[float], size: float) -> None:
         self._face(size, (255, 255, 255))
         self.set_fill_color(*BLUE)
-        for column, width in zip(table.columns, widths, strict=True):
-            self.cell(
-                w=width, h=6, text=self._fitted(column.heading, width),
-                align="R" if column.number else "L", fill=True,
-            )  # fmt: skip
-        self.ln(6)
+        lines = [
+            self._broken(column.heading, width)
+            for column, width in zip(table.columns, widths, strict=True)
+        ]
+        deep = max(map(len, lines))
+        for n in range(deep):
+            for texts, column, width in zip(lines, table.columns, widths, strict=True):
+                self.cell(
+                    w=width, h=6 if deep == 1 else 4.4, text=texts[n] if n < len(texts) else "",
+                    align="R" if column.number else "L", fill=True,
+                )  # fmt: skip
+            self.ln(6 if deep == 1 else 4.4)
 
-    def _row(self, row: Row, table: Table, widths: Sequence[float], size: float) -> None:
+    def _row(
+        self,
+        row: Row,
+        lines: list[list[str]],
+        table: Table,
+        widths: Sequence[float],
+        size: float,
+    ) -> None:
         strong = row.style is Style.TOTAL
         self._face(size + 1.5 if strong else size)
         self.set_fill_color(*PALE)
         self.set_draw_color(*(BLUE if row.style in (Style.SUM, Style.TOTAL) else (213, 219, 227)))
         self.set_line_width(0.4 if strong else 0.15)
-        height = 7.0 if strong else 5.4
+        height = 7.0 if strong else ROW_MM
         fill = row.style is Style.GROUP
         border = "B"
         if row.style is not Style.LINE and not any(cell.text for cell in row.cells[1:-1]):
@@ -161,12 +180,44 @@ class _Sheet(FPDF):
                 border=border,
             )  # fmt: skip
         else:
-            for cell, column, width in zip(row.cells, table.columns, widths, strict=True):
-                self.cell(
-                    w=width, h=height, text=self._fitted(cell.text, width),
-                    align="R" if column.number else "L", fill=fill, border=border,
-                )  # fmt: skip
+            deep = max(map(len, lines))
+            for n in range(deep):
+                for texts, column, width in zip(lines, table.columns, widths, strict=True):
+                    self.cell(
+                        w=width, h=height, text=texts[n] if n < len(texts) else "",
+                        align="R" if column.number else "L", fill=fill,
+                        border=border if n == deep - 1 else 0,
+                    )  # fmt: skip
+                if n < deep - 1:
+                    self.ln(height)
         self.ln(height)
+
+    def _lines(self, row: Row, table: Table, widths: Sequence[float]) -> list[list[str]]:
+        """Break the words of a row's cells into lines; figures have the room they need."""
+        return [
+            [self._fitted(cell.text, width)] if column.number else self._broken(cell.text, width)
+            for cell, column, width in zip(row.cells, table.columns, widths, strict=True)
+        ]
+
+    def _broken(self, text: str, width: float) -> list[str]:
+        """Break text at blanks, and inside a word that is longer than a line."""
+        lines: list[str] = []
+        line = ""
+        for word in text.split(" "):
+            longer = f"{line} {word}" if line else word
+            if self.get_string_width(longer) <= width - PADDING_MM:
+                line = longer
+                continue
+            lines += [line] if line else []
+            line = word
+            while self.get_string_width(line) > width - PADDING_MM and len(line) > 1:
+                cut = next(
+                    n for n in range(len(line) - 1, 0, -1)
+                    if n == 1 or self.get_string_width(line[:n]) <= width - PADDING_MM
+                )  # fmt: skip
+                lines.append(line[:cut])
+                line = line[cut:]
+        return [*lines, line]
 
     def _fitted(self, text: str, width: float) -> str:
         """Shorten words that do not fit; figures are given the room they need by `_widths`."""
@@ -183,19 +234,27 @@ class _Sheet(FPDF):
         wanted = [
             max(self.get_string_width(text) for text in texts) + 4
             for texts in (
-                [column.heading, *(row.cells[n].text for row in lines)]
-                for n, column in enumerate(table.columns)
+                [*self._heading_words(table, n), *(row.cells[n].text for row in lines)]
+                for n in range(len(table.columns))
             )
         ]
         rest = self.epw - sum(
             width for width, column in zip(wanted, table.columns, strict=True) if column.number
         )
         words = [n for n, column in enumerate(table.columns) if not column.number] or [0]
-        asked = sum(wanted[n] for n in words)
-        for n in words:
-            wanted[n] = max(14.0, wanted[n] * rest / asked)
+        # Short ones have what they need; what is left is shared by those that are broken anyway.
+        for left, n in zip(
+            range(len(words), 0, -1), sorted(words, key=lambda n: wanted[n]), strict=True
+        ):
+            wanted[n] = max(14.0, min(wanted[n], rest / left))
+            rest -= wanted[n]
         excess = self.epw / sum(wanted)
         return [width * excess for width in wanted]
+
+    def _heading_words(self, table: Table, n: int) -> list[str]:
+        """Return what a heading needs in one line: of a table with many columns, its words."""
+        heading = table.columns[n].heading
+        return [heading] if len(table.columns) <= 6 else heading.split(" ")
 
     def _definitions(self) -> None:
         for title, code, price, sentence in self._document.definitions:

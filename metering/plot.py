@@ -12,6 +12,7 @@ LEFT, BOTTOM, TOP = 22.0, 9.0, 9.0
 # Told apart without colour sight (Okabe and Ito), and dark enough to print in grey.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 MOST_LABELS = 12
+LABEL_CELL = 1.6  # mm a cell of a label takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,11 @@ def shapes(chart: Chart) -> Iterator[Shape]:
     every = -(-count // MOST_LABELS)
     for number, label in enumerate(chart.labels):
         if number % every == 0:
-            yield Text(_middle(number, count), HEIGHT - BOTTOM + 4.0, label, "middle")
+            middle = _middle(number, count)
+            # The last one would reach beyond the edge, where a browser cuts it off.
+            over = middle + LABEL_CELL * _cells(label) / 2 > WIDTH
+            x, anchor = (WIDTH, "end") if over else (middle, "middle")
+            yield Text(x, HEIGHT - BOTTOM + 4.0, label, anchor)
     yield Text(0.0, 3.5, chart.unit)
     x = LEFT + 12.0
     for series in chart.series:

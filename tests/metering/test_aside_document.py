@@ -8,7 +8,7 @@ import pytest
 
 from metering.aside_document import aside_tables
 from metering.forms import FORMS
-from metering.meters import FIGURES, PEAK_USERS
+from metering.meters import FIGURES, PEAK_USERS, RECORDING_SECONDS
 from metering.reconciliation import CHECKS, Difference, Reconciliation
 from metering.statement import Aside, Report
 from metering.statement_document import document_of
@@ -44,6 +44,15 @@ def test_a_figure_nobody_measured_is_not_0(aside: Report, lang: str) -> None:
     assert shown.pop(FIGURES[PEAK_USERS].title(lang)) == "1,234"
     assert set(shown.values()) == {absent}
     assert len(shown) == len(FIGURES) - 1
+
+
+def test_recording_is_measured_as_soon_as_anything_reports_it(aside: Report, lang: str) -> None:
+    title = FIGURES[RECORDING_SECONDS].title(lang)
+    assert aside.aside is not None
+    told = {**aside.aside.figures, RECORDING_SECONDS: 90}
+    tables = list(aside_tables(aside, replace(aside.aside, figures=told), lang))
+    shown = {row.cells[0].text: row.cells[1].text for row in tables[0].rows}
+    assert shown[title] == "90"
 
 
 def test_each_source_says_how_far_it_has_come(aside: Report) -> None:

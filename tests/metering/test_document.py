@@ -4,12 +4,13 @@ import csv
 import io
 import re
 import zipfile
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from metering.document import Chart, Series
-from metering.document_pdf import font_path
+from metering.document import Chart, Document, Series
+from metering.document_pdf import _Sheet, font_path
 from metering.errors import FontMissing
 from metering.events import Checkpoint, Subject, UsageRow
 from metering.ledger import MemoryLedger
@@ -130,3 +131,19 @@ def test_a_chart_stays_on_its_sheet(most: int, kind: dict[str, bool]) -> None:
             case Text():
                 assert 0 <= shape.x <= WIDTH
                 assert 0 <= shape.y <= HEIGHT
+
+
+def test_a_document_in_pdf_breaks_words_and_keeps_figures_whole() -> None:
+    """A meaning of two lines was cut with "…", and so was a heading of many columns."""
+    document = Document("ko", "t", "s", (), (), (), datetime(2026, 11, 1, tzinfo=UTC))
+    sheet = _Sheet(document, font_path())
+    sheet.add_page()
+    sheet._face(9)
+    text = "매 분 정각에 접속해 있던 사용자 수를 서버별로 세어 더한 값 가운데 가장 큰 값이다."
+    lines = sheet._broken(text, 40.0)
+    assert len(lines) > 2
+    assert " ".join(lines) == text
+    assert all(sheet.get_string_width(line) <= 40.0 for line in lines)
+    assert "".join(sheet._broken("가" * 60, 30.0)) == "가" * 60
+    assert sheet._broken("", 30.0) == [""]
+    sheet.output()  # lets go of the font

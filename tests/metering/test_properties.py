@@ -15,6 +15,7 @@ from metering.meters import (
     ACTIVE_USERS,
     METERS,
     PEAK_USERS,
+    RECORDING_SECONDS,
     SESSION_METERS,
     STORED_BYTES,
     TEXT_BYTES_IN,
@@ -238,6 +239,8 @@ async def test_figures_are_those_somebody_measured() -> None:
         [
             UsageRow("hub", "1", TEXT_BYTES_IN, Subject("lobby", "u"), at_s, 7),
             UsageRow("hub", "1", TEXT_BYTES_IN, Subject("lobby", "v"), at_s, 8),
+            # Nothing records today; what would, needs no more than to say so.
+            UsageRow("recorder", "1", RECORDING_SECONDS, Subject("lobby", "u"), at_s, 90),
             UsageRow("hub", "1", PEAK_USERS, nobody, at_s + 60, 3),
             UsageRow("hub-2", "1", PEAK_USERS, nobody, at_s + 60, 4),
             UsageRow("hub", "1", PEAK_USERS, nobody, at_s + 120, 6),
@@ -248,5 +251,6 @@ async def test_figures_are_those_somebody_measured() -> None:
         TEXT_BYTES_IN: 15,
         PEAK_USERS: 7,
         ACTIVE_USERS: 2,
+        RECORDING_SECONDS: 90,
         STORED_BYTES: 10**9,
     }
