@@ -3,9 +3,8 @@ import { Carriers } from "./carriers.js";
 import { MetaportError } from "./errors.js";
 import { Emitter } from "./events.js";
 import { Renewal } from "./renewal.js";
+import { BROKEN, delayIn, PING, SUBPROTOCOL, WIRE_VERSION } from "./wire.js";
 
-const WIRE_VERSION = 1;
-const SUBPROTOCOL = "metaport.v1.json";
 const HANDSHAKE_MS = 8_000;
 const REPLY_MS = 15_000;
 const PONG_MS = 5_000;
@@ -193,7 +192,7 @@ export class Connection extends Emitter {
     this.#handshakeTimer = this.#environment.setTimeout(() => {
       const error = new MetaportError("timeout", "no welcome");
       this.#drop(error, 4000);
-      if (!this.#otherwise(1006, token)) this.#failed(error, true);
+      if (!this.#otherwise(BROKEN, token)) this.#failed(error, true);
     }, HANDSHAKE_MS);
   }
 
@@ -353,7 +352,7 @@ export class Connection extends Emitter {
   #ping(timeoutMs, once = false) {
     const askedMs = this.#environment.elapsed();
     const heard = this.#heard;
-    this.#socket?.send(JSON.stringify({ t: "ping" }));
+    this.#socket?.send(PING);
     this.#environment.clearTimeout(this.#pingTimer);
     this.#pingTimer = this.#environment.setTimeout(() => {
       const nowMs = this.#environment.elapsed();
@@ -386,6 +385,5 @@ function asMetaportError(error) {
 /** The delay is in the `error` frame before the close, or a number in the close reason. */
 function delayTold(error, reason) {
   if (error?.retryAfterMs !== undefined) return error.retryAfterMs;
-  const digits = /\d+/.exec(reason);
-  return digits ? Number(digits[0]) : undefined;
+  return delayIn(reason);
 }

@@ -55,6 +55,17 @@ export function browserEnvironment(overrides = {}) {
   };
 }
 
+/**
+ * Let time pass.
+ *
+ * @param {Pick<Environment, "setTimeout">} environment
+ * @param {number} delayMs
+ * @returns {Promise<void>}
+ */
+export function pause(environment, delayMs) {
+  return new Promise((resolve) => environment.setTimeout(() => resolve(), delayMs));
+}
+
 /** `crypto.randomUUID` is missing outside a secure context; `getRandomValues` is not. */
 function randomKey() {
   const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));

@@ -1,4 +1,5 @@
 import { Backoff } from "./backoff.js";
+import { pause } from "./environment.js";
 import { MetaportError } from "./errors.js";
 import { Emitter } from "./events.js";
 import { LocalTrack } from "./local_track.js";
@@ -308,7 +309,7 @@ export class Media extends Emitter {
           return error;
         }
         if (this.#backoff.attempts === 0) this.emit("error", error);
-        await this.#pause(Math.max(this.#backoff.next(), error.retryAfterMs ?? 0));
+        await pause(this.#environment, Math.max(this.#backoff.next(), error.retryAfterMs ?? 0));
       }
     }
     return undefined;
@@ -503,7 +504,7 @@ export class Media extends Emitter {
     this.#resume = null;
     this.#early = [];
     this.#become(this.state === "joining" ? "joining" : "recovering");
-    await this.#pause(this.#backoff.next());
+    await pause(this.#environment, this.#backoff.next());
     if (attempt === this.#attempt) this.#establish();
   }
 
@@ -539,7 +540,7 @@ export class Media extends Emitter {
         this.#keepSilent(false);
         await this.#catchUp(true, []).catch((cause) => this.#unsettled(cause));
         if (!PASSING.has(/** @type {any} */ (error).reason)) return null;
-        await this.#pause(this.#backoff.next());
+        await pause(this.#environment, this.#backoff.next());
       }
     }
     return null;
@@ -604,10 +605,6 @@ export class Media extends Emitter {
 
   #ask(t, fields = {}) {
     return this.#connection.request({ t, room: this.#room.name, ...fields });
-  }
-
-  #pause(delayMs) {
-    return new Promise((resolve) => this.#environment.setTimeout(() => resolve(undefined), delayMs));
   }
 
   /** @param {MediaState} state */

@@ -1,3 +1,4 @@
+import { pause } from "./environment.js";
 import { Participants } from "./participants.js";
 
 // Connecting takes some 0.3 s; who has not come by then, will not for this.
@@ -35,7 +36,7 @@ export class Moving {
   async arrived(sending) {
     const untilMs = this.#environment.elapsed() + ARRIVE_MS;
     while (!this.#over && this.#environment.elapsed() < untilMs && !(sending() && this.#carried())) {
-      await new Promise((resolve) => this.#environment.setTimeout(() => resolve(undefined), LOOK_MS));
+      await pause(this.#environment, LOOK_MS);
     }
   }
 

@@ -1,3 +1,6 @@
+import { pause } from "./environment.js";
+import { BROKEN, LATER, PING } from "./wire.js";
+
 const CONNECTING = 0;
 const OPEN = 1;
 const CLOSED = 3;
@@ -67,9 +70,9 @@ export class StreamSocket {
       });
       if (!response.ok || !response.body) return this.#refused(response);
       await this.#read(response.body.getReader());
-      this.#end(1006);
+      this.#end(BROKEN);
     } catch {
-      this.#end(1006);
+      this.#end(BROKEN);
     }
   }
 
@@ -111,7 +114,7 @@ export class StreamSocket {
   /** The server cannot see whether we are here unless we say so. */
   #answerHeartbeat() {
     const idleMs = this.#environment.elapsed() - this.#postedMs;
-    if (this.readyState === OPEN && idleMs > ALIVE_MS) this.send('{"t":"ping"}');
+    if (this.readyState === OPEN && idleMs > ALIVE_MS) this.send(PING);
   }
 
   async #flush() {
@@ -119,7 +122,7 @@ export class StreamSocket {
     this.#posting = true;
     while (this.#queue.length > 0 && this.readyState === OPEN) {
       this.#number += 1;
-      if (!(await this.#deliver(this.#batch()))) this.#end(1006);
+      if (!(await this.#deliver(this.#batch()))) this.#end(BROKEN);
     }
     this.#posting = false;
   }
@@ -145,7 +148,7 @@ export class StreamSocket {
       if (status === 204) return true;
       const again = status === 0 || status === 429 || status >= 500;
       if (!again || this.#environment.elapsed() - startedMs > GIVE_UP_MS) return false;
-      await this.#sleep(Math.max(retryAfterMs, waitMs) * (0.5 + this.#environment.random()));
+      await pause(this.#environment, Math.max(retryAfterMs, waitMs) * (0.5 + this.#environment.random()));
       waitMs = Math.min(AGAIN_LONGEST_MS, waitMs * 2);
     }
     return true;
@@ -170,15 +173,11 @@ export class StreamSocket {
     }
   }
 
-  #sleep(delayMs) {
-    return new Promise((resolve) => this.#environment.setTimeout(() => resolve(undefined), delayMs));
-  }
-
   /** Full, draining, too many from this address: the server says when to come back. */
   #refused(response) {
     const later = response.status === 503 || response.status === 429;
-    if (later) this.#end(4100, `refused ${retryAfterMs(response) || 1_000}`);
-    else this.#end(1006, `HTTP ${response.status}`);
+    if (later) this.#end(LATER, `refused ${retryAfterMs(response) || 1_000}`);
+    else this.#end(BROKEN, `HTTP ${response.status}`);
   }
 
   /** @param {number} code @param {string} [reason] */
