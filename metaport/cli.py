@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from metaport.language import Lang, Say, preferred
 from metaport.migration.commands import add_commands as add_migration
+from metaport.resource_commands import add_commands as add_resources
 
 if TYPE_CHECKING:
     from metaport.config import Config
@@ -202,6 +203,8 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
         help=say("이 시각(ISO 8601) 전에 발급된 토큰만, 없으면 지금",
                  "only tokens issued before this time (ISO 8601); now without it"),
     )  # fmt: skip
+
+    add_resources(commands, common, lang, _load)
 
     usage = group("usage", "사용량", "usage")
     report = add(usage, "report", _report, "월 사용량과 금액", "usage and cost of a month")

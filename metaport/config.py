@@ -23,6 +23,8 @@ from metaport.redis_url import redis_url
 
 DEFAULT_FILE = "metaport.toml"
 PREFIX = "METAPORT_"
+# Not of the tree: where the file is, and whom `metaport room|space|…` asks as whom.
+BESIDE = frozenset({"METAPORT_CONFIG", "METAPORT_URL", "METAPORT_TOKEN"})
 
 # A Kubernetes Service called "metaport" injects METAPORT_SERVICE_HOST, METAPORT_PORT_8080_TCP_ADDR
 # and the like into every pod of its namespace.
@@ -495,7 +497,7 @@ def _from_environment(
     variables = {key.variable: key for key in KEYS.values()}
     found: dict[str, tuple[object, str]] = {}
     for name, value in sorted(environ.items()):
-        if not name.startswith(PREFIX) or name == "METAPORT_CONFIG":
+        if not name.startswith(PREFIX) or name in BESIDE:
             continue
         if name in variables:
             if value:  # compose files write VARIABLE=${VARIABLE:-}: empty is not set

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaport.config import Config
 from metaport.db.ledger import SqlLedger
@@ -21,7 +21,7 @@ from metaport.log import Follower, LogError, LogTrimmed, trim
 from metaport.usage_log import NewestUsage
 from metering.budget_statement import BudgetStatement, state_budget
 from metering.contract import Contract
-from metering.dimensions import Dimension
+from metering.dimensions import Dimension, Used, used_by
 from metering.errors import LedgerUnavailable
 from metering.events import Checkpoint
 from metering.figures import figures_of
@@ -208,6 +208,15 @@ class Shipper:
             self._forget(name)
 
 
+class Today(NamedTuple):
+    """What was used since midnight in a zone, by key and meter; complete up to `as_of_s`."""
+
+    zone: str
+    since_s: int
+    as_of_s: int | None
+    used: Used
+
+
 class LedgerReports:
     """Priced questions to one ledger; a `book` that is broken fails the question, nothing else."""
 
@@ -270,6 +279,18 @@ class LedgerReports:
             {name: min(at_s, report.period.end_s) for name, at_s in sorted(readers.items())},
             tuple(await Reconciliations(self._ledger).between(first, after)),
         )
+
+    async def today(self, by: str, now: float) -> Today:
+        """Return what was used since midnight, by `app`, `space` or `room`.
+
+        Raises:
+            LedgerUnavailable
+        """
+        zone = open_zone(self._zone)
+        since_s = day_start(day_of(int(now), zone), zone)
+        period = Period(since_s, int(now) + 1)
+        used = await used_by(self._ledger, Dimension(by), period)
+        return Today(self._zone, since_s, await self._ledger.as_of(), used)
 
     async def budget(self, contract: Contract, now: float) -> BudgetStatement:
         """Hold the contract's months so far against it.

@@ -15,7 +15,7 @@ from chatd.archive import ArchiveAway
 from chatd.grants import is_pattern
 from chatd.moderation import What
 from chatd.room_name import is_room_name
-from chatd.wire import MAX_EXACT_INT, Since
+from chatd.wire import Since
 from metaport.api.bodies import decode_json, read_json, respond
 from metaport.api.operations import Operation, claims_of, query_of
 from metaport.api.problems import Problem
@@ -29,6 +29,7 @@ from metaport.roles import Permission
 from metaport.tokens import Claims
 
 LIMIT = 200
+SCOPE = "moderation"
 ARCHIVE_TIMEOUT_S = 5.0
 
 Note = Annotated[str, msgspec.Meta(max_length=500)]
@@ -110,18 +111,18 @@ class ActTold(msgspec.Struct, omit_defaults=True):
 
 
 class ActPage(msgspec.Struct):
-    """Acts, the newest first; `next` is `before` of the next page."""
+    """Acts, the newest first; `next` is `after` of the next page."""
 
     acts: list[ActTold]
-    next: int | None
+    next: str | None
 
 
 class ActsQuery(msgspec.Struct):
-    """Which acts: of a room, of a user, before one."""
+    """Which acts: of a room, of a user, those after `after`."""
 
     room: str | None = None
     user: str | None = None
-    before: Annotated[int, msgspec.Meta(ge=1, le=MAX_EXACT_INT)] | None = None
+    after: str = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT)] = 50
 
 
@@ -208,9 +209,10 @@ async def remove_message(request: web.Request) -> web.Response:
 async def acts(request: web.Request) -> web.Response:
     """Return what moderators have done."""
     services, query = request.app[SERVICES], query_of(request, ActsQuery)
+    before = services.cursors.read(SCOPE, query.after, int) if query.after else None
     try:
         found = await services.moderation.store.page(
-            query.room, query.user, query.before, query.limit + 1
+            query.room, query.user, before, query.limit + 1
         )
     except DatabaseError:
         raise Problem("moderation-away", retry_after_s=2) from None
@@ -221,7 +223,8 @@ async def acts(request: web.Request) -> web.Response:
         )
         for each in found[: query.limit]
     ]  # fmt: skip
-    return respond(ActPage(told, told[-1].id if len(found) > query.limit else None))
+    more = services.cursors.make(SCOPE, told[-1].id) if len(found) > query.limit else None
+    return respond(ActPage(told, more))
 
 
 async def _lay_down(

@@ -15,6 +15,8 @@ from metaport.language import Say
 from metaport.moderation_desk import PEOPLE_AT_A_TIME, SayUnknown
 from metaport.roles import Permission
 
+SCOPE = "participants"
+
 User = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
@@ -124,7 +126,8 @@ async def index(request: web.Request) -> web.Response:
     services, room = request.app[SERVICES], room_of(request)
     check_host(claims_of(request), Permission.ROOMS_MODERATE, room)
     query = query_of(request, ParticipantsQuery)
-    people, unanswered = await services.moderation.people(room, query.after, query.limit + 1)
+    after = services.cursors.read(SCOPE, query.after, str) if query.after else ""
+    people, unanswered = await services.moderation.people(room, after, query.limit + 1)
     found = {
         each.user: Participant(each.user, each.name, each.connections, each.muted, [])
         for each in people
@@ -132,14 +135,14 @@ async def index(request: web.Request) -> web.Response:
     for sfu, rooms in (await services.sfu.diagnose(room)).items():
         for told in (one for each in rooms for one in each["participants"]):
             user = told["user"]
-            if user > query.after:
+            if user > after:
                 muted = services.moderation.muted(user, room)
                 person = found.setdefault(user, Participant(user, told["name"], 0, muted, []))
                 person.media.append(_media(sfu, told))
     users = sorted(found)
     page = [found[user] for user in users[: query.limit]]
-    more = len(users) > query.limit
-    return respond(ParticipantPage(page, page[-1].user if more else None, unanswered))
+    more = services.cursors.make(SCOPE, page[-1].user) if len(users) > query.limit else None
+    return respond(ParticipantPage(page, more, unanswered))
 
 
 async def of_room_figures(request: web.Request) -> web.Response:

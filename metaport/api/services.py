@@ -25,6 +25,7 @@ from metaport.moderation_desk import ModerationDesk
 from metaport.openid import OpenIdClient
 from metaport.revocation import Revocation
 from metaport.tokens import Claims, Tokens
+from metaport.usage import Today
 from metaport.webhooks import Secrets
 from metering.budget_statement import BudgetStatement
 from metering.contract import Contract
@@ -94,6 +95,9 @@ class Reports(Protocol):
         self, month: str, now: float, *, details: bool = False, by: Dimension | None = None
     ) -> Report:
         """Build the report of a month; raises `ValueError` on an impossible month."""
+
+    async def today(self, by: str, now: float) -> Today:
+        """Return what was used since midnight, by `app`, `space` or `room`."""
 
     async def budget(self, contract: Contract, now: float) -> BudgetStatement:
         """Hold the months of a contract so far against it."""

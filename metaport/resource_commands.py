@@ -1,0 +1,349 @@
+"""`metaport room|space|user|app …`: what the REST API does, at the terminal.
+
+On the server's machine a token for the admin is minted from its own secret; from elsewhere
+`--url` and `--token` (or METAPORT_URL and METAPORT_TOKEN) say whom to ask as whom.
+"""
+
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from metaport.language import Lang, Say
+
+if TYPE_CHECKING:
+    from metaport.client.server import Server
+    from metaport.config import Config
+
+DONE, WRONG, MISUSED = 0, 1, 2
+# Of the token that a command on the server's machine mints for itself.
+TTL_S = 300
+WHO = "command-line"
+
+Load = Callable[[argparse.Namespace], "Config"]
+Run = Callable[["Server", argparse.Namespace], Awaitable[Any]]
+
+
+class Misused(Exception):
+    """The command line says something that means nothing."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        super().__init__(say.en)
+
+
+class Verb(NamedTuple):
+    """A command: its positional words, whether it takes KEY=VALUE, and what it does."""
+
+    name: str
+    words: tuple[str, ...]
+    takes: bool
+    say: Say
+    run: Run
+
+
+def _listed(columns: str, resource: Callable[[Server], Any]) -> Run:
+    async def run(server: Server, _: argparse.Namespace) -> Any:
+        return columns.split(), [each async for each in resource(server).list()]
+
+    return run
+
+
+def _on(kind: str) -> Callable[[Server], Any]:
+    """Return what makes the client of a kind of resource, imported when it is needed."""
+
+    def make(server: Server) -> Any:
+        from metaport.client import people, rooms, spaces
+
+        made = {
+            "room": rooms.Rooms, "space": spaces.Spaces, "user": people.Users, "app": people.Apps,
+        }  # fmt: skip
+        return made[kind](server)
+
+    return make
+
+
+def _plain(kind: str, method: str, *words: str) -> Run:
+    """Return what calls a method of a resource with the words and the KEY=VALUE given."""
+
+    async def run(server: Server, given: argparse.Namespace) -> Any:
+        call = getattr(_on(kind)(server), method)
+        fields = settings_of(getattr(given, "settings", []))
+        return await call(*(getattr(given, word) for word in words), **fields)
+
+    return run
+
+
+def _act(name: str) -> Run:
+    async def run(server: Server, given: argparse.Namespace) -> Any:
+        fields = settings_of(given.settings)
+        if name == "move":
+            fields["to"] = given.to
+        return await _on("room")(server).moderate(name, given.room, given.user, **fields)
+
+    return run
+
+
+async def _people(server: Server, given: argparse.Namespace) -> Any:
+    found: AsyncIterator[Any] = _on("room")(server).people(given.room)
+    return ["user", "name", "connections", "muted", "media"], [each async for each in found]
+
+
+async def _state(server: Server, given: argparse.Namespace) -> Any:
+    spaces, patch = _on("space")(server), settings_of(given.settings)
+    if patch:
+        return await spaces.change_state(given.space, patch)
+    return await spaces.state(given.space)
+
+
+_PERSON = ("room", "user")
+VERBS: Mapping[str, tuple[Verb, ...]] = {
+    "room": (
+        Verb("list", (), False, Say("설정된 방 목록", "list rooms"),
+             _listed("room kind capacity guests present", _on("room"))),
+        Verb("show", ("room",), False, Say("방 하나", "show a room"),
+             _plain("room", "show", "room")),
+        Verb("create", ("room",), True, Say("방 만들기", "make a room"),
+             _plain("room", "create", "room")),
+        Verb("change", ("room",), True, Say("방 설정 변경", "change a room"),
+             _plain("room", "change", "room")),
+        Verb("remove", ("room",), False, Say("방 설정 삭제", "remove a room's settings"),
+             _plain("room", "remove", "room")),
+        Verb("people", ("room",), False, Say("방에 있는 사람", "who is in a room"), _people),
+        Verb("figures", ("room",), False, Say("현재 수치", "live figures"),
+             _plain("room", "figures", "room")),
+        Verb("say", ("room", "body"), True, Say("서버로서 말하기", "say something as the server"),
+             _plain("room", "say", "room", "body")),
+        Verb("erase", ("room", "message"), True, Say("메시지 지우기", "remove a message"),
+             _plain("room", "remove_message", "room", "message")),
+        Verb("mute", _PERSON, True, Say("음소거", "mute somebody"), _act("mute")),
+        Verb("unmute", _PERSON, True, Say("음소거 해제", "lift a mute"), _act("unmute")),
+        Verb("kick", _PERSON, True, Say("잠시 내보내기", "send out for a while"), _act("kick")),
+        Verb("ban", _PERSON, True, Say("출입 금지", "keep somebody out"), _act("ban")),
+        Verb("unban", _PERSON, True, Say("출입 금지 해제", "let somebody in"), _act("unban")),
+        Verb("move", (*_PERSON, "to"), True, Say("다른 방으로", "move to another room"),
+             _act("move")),
+        Verb("end-media", _PERSON, False, Say("음성·영상 끝내기", "end voice and video"),
+             _plain("room", "end_media", "room", "user")),
+    ),
+    "space": (
+        Verb("list", (), False, Say("공간 목록", "list spaces"),
+             _listed("space title_ko capacity zone open opens_at", _on("space"))),
+        Verb("show", ("space",), False, Say("공간 하나", "show a space"),
+             _plain("space", "show", "space")),
+        Verb("create", ("space",), True, Say("공간 만들기", "make a space"),
+             _plain("space", "create", "space")),
+        Verb("change", ("space",), True, Say("공간 설정 변경", "change a space"),
+             _plain("space", "change", "space")),
+        Verb("remove", ("space",), False, Say("공간 설정 삭제", "remove a space's settings"),
+             _plain("space", "remove", "space")),
+        Verb("state", ("space",), True,
+             Say("공간 상태 보기, KEY=VALUE로 변경", "show a space's state, or change it"),
+             _state),
+    ),
+    "user": (
+        Verb("list", (), False, Say("계정 목록", "list accounts"),
+             _listed("id login name state app", _on("user"))),
+        Verb("show", ("user",), False, Say("계정 하나", "show an account"),
+             _plain("user", "show", "user")),
+        Verb("approve", ("user",), False, Say("계정 승인", "approve an account"),
+             _plain("user", "approve", "user")),
+        Verb("suspend", ("user", "reason"), False, Say("계정 정지", "suspend an account"),
+             _plain("user", "suspend", "user", "reason")),
+    ),
+    "app": (
+        Verb("list", (), False, Say("앱 목록", "list apps"),
+             _listed("id name state created_at", _on("app"))),
+        Verb("create", ("app", "name"), False, Say("앱 만들기", "make an app"),
+             _plain("app", "create", "app", "name")),
+        Verb("change", ("app",), True, Say("앱 변경, 정지", "change or suspend an app"),
+             _plain("app", "change", "app")),
+    ),
+}  # fmt: skip
+KINDS = {
+    "room": Say("방: 설정, 참가자, 조치", "rooms: settings, people, moderation"),
+    "space": Say("공간: 설정, 운영 시간, 상태", "spaces: settings, hours, state"),
+    "user": Say("계정", "accounts"),
+    "app": Say("앱", "apps"),
+}
+
+
+def add_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    lang: Lang,
+    load: Load,
+) -> None:
+    """Add `metaport room|space|user|app`."""
+    asking = argparse.ArgumentParser(add_help=False, parents=[common])
+    for option, say in (
+        ("--url", Say("서버 주소 (없으면 이 기계의 서버)", "server (this machine's without it)")),
+        ("--token", Say("토큰 (없으면 METAPORT_TOKEN)", "token (METAPORT_TOKEN without it)")),
+    ):
+        asking.add_argument(option, help=say.to(lang))
+    asking.add_argument("--json", action="store_true", help=Say("JSON으로", "as JSON").to(lang))
+    for kind, verbs in VERBS.items():
+        text = KINDS[kind].to(lang)
+        parser = commands.add_parser(kind, help=text, description=text)
+        within = parser.add_subparsers(required=True, metavar=Say("명령", "command").to(lang))
+        for verb in verbs:
+            said = verb.say.to(lang)
+            one = within.add_parser(verb.name, parents=[asking], help=said, description=said)
+            for word in verb.words:
+                one.add_argument(word)
+            if verb.takes:
+                one.add_argument(
+                    "settings", nargs="*", metavar="KEY=VALUE",
+                    help=Say(
+                        "설정: 값은 JSON 또는 글자 그대로 (예: capacity=20 note='조용히')",
+                        "fields: values as JSON or plain text (capacity=20 note='be quiet')",
+                    ).to(lang),
+                )  # fmt: skip
+            one.set_defaults(command=lambda given, run=verb.run: command(load, run, given))
+
+
+def command(load: Load, run: Run, given: argparse.Namespace) -> int:
+    """Run one command against a server; return the exit code."""
+    from metaport.client.problem import ServerProblem, Unreachable
+
+    lang: Lang = given.lang
+    try:
+        answer = asyncio.run(_ask(load(given), run, given))
+    except Misused as misused:
+        return _complain(misused.say.to(lang), MISUSED)
+    except ServerProblem as problem:
+        return _complain(f"{problem} ({problem.reason})", WRONG)
+    except Unreachable as error:
+        hint = Say("서버가 실행 중인지, --url이 맞는지 확인하세요", "is it running, is --url right")
+        return _complain(f"{error} – {hint.to(lang)}", WRONG)
+    _print(answer, lang, as_json=given.json)
+    return DONE
+
+
+async def _ask(config: Config, run: Run, given: argparse.Namespace) -> Any:
+    from metaport.client.server import Server
+
+    url = given.url or os.environ.get("METAPORT_URL") or own_url(config)
+    token = given.token or os.environ.get("METAPORT_TOKEN")
+    if token is None:
+        if given.url or "METAPORT_URL" in os.environ:
+            raise Misused(
+                Say("다른 서버에는 --token이 필요합니다", "another server needs a --token")
+            )
+        token = own_token(config)
+    async with Server(url, token, lang=given.lang, authority=authority_of(config)) as server:
+        return await run(server, given)
+
+
+def own_url(config: Config) -> str:
+    """Return the address of the server this configuration starts."""
+    host = config.http.host
+    if host in ("", "0.0.0.0", "::"):
+        host = "127.0.0.1"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'http' if config.http.tls == 'off' else 'https'}://{shown}:{config.http.port}"
+
+
+def own_token(config: Config) -> str:
+    """Mint a short-lived token of the admin from the secret of this machine's server."""
+    from metaport import secret_files
+    from metaport.tokens import Tokens
+
+    if config.token.secret is None and not (config.secrets_dir / secret_files.TOKEN_KEY).exists():
+        raise Misused(
+            Say(
+                f"{config.secrets_dir}: 서버의 서명 키가 없습니다. 서버의 데이터 디렉터리를 "
+                "--config로 알려 주거나 --url과 --token을 쓰세요",
+                f"{config.secrets_dir}: no signing key of a server; name its configuration by "
+                "--config, or use --url and --token",
+            )
+        )
+    try:
+        secret = secret_files.signing_secret(config.token.secret, config.secrets_dir)
+    except (OSError, ValueError) as error:
+        raise Misused(Say(str(error), str(error))) from None
+    return Tokens(secret).mint(WHO, roles=["admin"], ttl_s=TTL_S)
+
+
+def authority_of(config: Config) -> str | None:
+    """Return the file of the local certificate authority, where this server has one."""
+    from metaport import tls
+
+    if config.http.tls != "auto":
+        return None
+    path = tls.Files(config.data.dir / "tls").ca_cert
+    return str(path) if path.exists() else None
+
+
+def settings_of(words: list[str]) -> dict[str, Any]:
+    """Read KEY=VALUE: values are JSON, or the text itself. Raises `Misused`."""
+    import msgspec
+
+    fields: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise Misused(
+                Say(f"{word!r}: KEY=VALUE로 적어 주세요", f"{word!r}: write it as KEY=VALUE")
+            )
+        try:
+            fields[name] = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            fields[name] = value
+    return fields
+
+
+def _print(answer: Any, lang: Lang, *, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        told = answer[1] if isinstance(answer, tuple) else answer
+        print(msgspec.json.format(msgspec.json.encode(told)).decode())
+        return
+    if answer is None:
+        print(Say("했습니다", "done").to(lang))
+    elif isinstance(answer, tuple):
+        columns, rows = answer
+        print(table(columns, [msgspec.to_builtins(row) for row in rows], lang))
+    else:
+        for name, value in msgspec.to_builtins(answer).items():
+            print(f"{name:<14} {shown(value)}")
+
+
+def table(columns: list[str], rows: list[dict[str, Any]], lang: Lang) -> str:
+    """Lay rows out in columns as wide as what is in them."""
+    from metaport.terminal import fitted
+    from metering.columns import cells
+
+    if not rows:
+        return Say("없습니다", "none").to(lang)
+    texts = [columns, *([shown(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(cells(text) for text in column) for column in zip(*texts, strict=True)]
+    return "\n".join(
+        "  ".join(fitted(text, width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in texts
+    )
+
+
+def shown(value: Any) -> str:
+    """Return a value as a person reads it."""
+    import msgspec
+
+    from metaport.terminal import printable
+
+    if value is None or value in ([], {}):
+        return "-"
+    if isinstance(value, str):
+        return printable(value)
+    return printable(msgspec.json.encode(value).decode())
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(f"metaport: {sentence}", file=sys.stderr)
+    return code
