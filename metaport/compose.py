@@ -57,11 +57,13 @@ from metaport.db.ledger import SqlLedger
 from metaport.db.messages import SqlMessages
 from metaport.db.moderation import SqlModeration
 from metaport.db.periods import Periods
+from metaport.db.person import Persons
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
 from metaport.db.sessions import SqlSessions
 from metaport.db.spaces import SqlSpaces
 from metaport.db.webhooks import SqlWebhooks
+from metaport.erasing import Eraser
 from metaport.event_reader import EventReader
 from metaport.garbage import spare_collections
 from metaport.history import HistoryArchive, HistoryWriter, forget_old
@@ -335,6 +337,13 @@ class HubProcess:
             Passwords(),
             LoginThrottle(),
             self._app_secrets,
+            Eraser(
+                Persons(ledger.engine),
+                self._room_store,
+                self._rooms.changed,
+                name_of,
+                time.time,
+            ),
             self._app_keys.changed,
         )
         self._siblings = Siblings(

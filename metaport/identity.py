@@ -9,6 +9,7 @@ from metaport.app_keys import AppKeySecrets
 from metaport.db.accounts import SqlAccounts
 from metaport.db.apps import SqlApps
 from metaport.db.sessions import SqlSessions
+from metaport.erasing import Eraser
 from metaport.login_throttle import LoginThrottle
 from metaport.passwords import Passwords
 
@@ -29,10 +30,12 @@ class IdentityStores:
     passwords: Passwords
     throttle: LoginThrottle
     app_secrets: AppKeySecrets
+    eraser: Eraser
     keys_changed: Callable[[], Awaitable[None]]
     """Take up the keys of apps as they are now, here and on the other hubs."""
 
     async def tidy(self, now: float) -> None:
-        """Delete sessions and pictures that are over. Raises `DatabaseError`."""
+        """Delete sessions and pictures that are over, and who is to be. Raises `DatabaseError`."""
+        await self.eraser.go_on_with_all()
         await self.sessions.forget(now)
         await self.accounts.forget_avatars(now - AVATAR_KEPT_S)

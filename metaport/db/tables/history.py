@@ -2,6 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, Table, Text, UniqueConstraint
 
+from metaport.db.personal import Personal, personal
 from metaport.db.tables import metadata
 
 # Epochs of a room are compared by `ordinal`: an epoch is a random name.
@@ -34,8 +35,20 @@ message = Table(
         comment="번호 체계 안의 번호, 1부터 빈틈없이 / place in its epoch: dense, from 1",
     ),
     Column("message_id", Text, nullable=False, comment="메시지 식별자 / id of the message"),
-    Column("user_id", Text, nullable=False, comment="보낸 사용자 / user who sent it"),
-    Column("name", Text, nullable=False, comment="보낼 때의 표시 이름 / name shown at the time"),
+    Column(
+        "user_id",
+        Text,
+        nullable=False,
+        info=personal(Personal.PERSON),
+        comment="보낸 사용자 / user who sent it",
+    ),
+    Column(
+        "name",
+        Text,
+        nullable=False,
+        info=personal(Personal.NAME),
+        comment="보낼 때의 표시 이름 / name shown at the time",
+    ),
     Column(
         "at_ms",
         BigInteger,
@@ -43,7 +56,13 @@ message = Table(
         comment="받은 시각, UTC 밀리초 / when it was accepted, Unix milliseconds",
     ),
     # Not JSONB: it refuses U+0000 in a string and does not keep a document as it was.
-    Column("body", Text, nullable=False, comment="내용, JSON / what it says, as JSON"),
+    Column(
+        "body",
+        Text,
+        nullable=False,
+        info=personal(Personal.CONTENT),
+        comment="내용, JSON / what it says, as JSON",
+    ),
     Index("message_by_time", "at_ms"),
     comment="지난 대화 전체 / every message of every room",
 )

@@ -2,6 +2,7 @@
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Table, Text
 
+from metaport.db.personal import Personal, personal
 from metaport.db.tables import metadata
 
 moderation_act = Table(
@@ -21,7 +22,12 @@ moderation_act = Table(
         comment="조치: mute, unmute, kick, ban, unban, remove, move, expel / what was done",
     ),
     Column("room", Text, nullable=False, comment="방 또는 방 이름의 무늬 / room, or a pattern"),
-    Column("user_id", Text, comment="대상 사용자 / whom it concerns"),
+    Column(
+        "user_id",
+        Text,
+        info=personal(Personal.PERSON),
+        comment="대상 사용자 / whom it concerns",
+    ),
     Column("what", Text, comment="음소거한 것, JSON / what is muted, JSON"),
     Column("until_ms", BigInteger, comment="언제까지, UTC 밀리초 / until when, Unix milliseconds"),
     Column("epoch", Text, comment="지운 메시지의 번호 체계 / epoch of the removed message"),
@@ -30,7 +36,13 @@ moderation_act = Table(
     ),
     Column("to_room", Text, comment="옮긴 방 / room somebody was moved to"),
     Column("note", Text, nullable=False, comment="까닭, 대상에게 보임 / why, told to the user"),
-    Column("done_by", Text, nullable=False, comment="조치한 사용자 / user who did it"),
+    Column(
+        "done_by",
+        Text,
+        nullable=False,
+        info=personal(Personal.ACTOR),
+        comment="조치한 사용자 / user who did it",
+    ),
     Column(
         "at_ms",
         BigInteger,

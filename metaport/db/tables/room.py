@@ -2,6 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text
 
+from metaport.db.personal import Personal, personal
 from metaport.db.tables import metadata
 
 # A row stays when its settings are removed: hubs read what is new by its revision.
@@ -26,6 +27,7 @@ room_settings = Table(
         Integer,
         comment="동시에 들어갈 수 있는 사람 수, 없으면 제한 없음 / users at once, null is no bound",
     ),
+    # Who is erased is taken out of it by `metaport.erasing`.
     Column("users", Text, nullable=False, comment="초대받은 사용자, JSON / invited users, JSON"),
     Column("guests", Boolean, nullable=False, comment="손님 입장 허용 / whether guests may enter"),
     Column(
@@ -46,7 +48,13 @@ room_settings = Table(
         nullable=False,
         comment="모든 방을 통틀어 변경 순번 / order of changes over all rooms",
     ),
-    Column("changed_by", Text, nullable=False, comment="바꾼 사용자 / user who changed it"),
+    Column(
+        "changed_by",
+        Text,
+        nullable=False,
+        info=personal(Personal.ACTOR),
+        comment="바꾼 사용자 / user who changed it",
+    ),
     Column(
         "changed_at_s",
         BigInteger,

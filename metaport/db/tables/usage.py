@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Numeric, Table, Text
 
+from metaport.db.personal import Personal, personal, settles
 from metaport.db.tables import metadata
 
 # Sums of what 64 bits hold may need more; SQLite has no integer beyond them.
@@ -28,7 +29,11 @@ def _window(name: str, comment: str, **options: Any) -> Table[Any]:
         Column("meter", Text, primary_key=True, comment="계량 항목 / meter"),
         Column("room", Text, primary_key=True, comment="방, 없으면 빈 값 / room, empty if none"),
         Column(
-            "user_id", Text, primary_key=True, comment="사용자, 없으면 빈 값 / user, empty if none"
+            "user_id",
+            Text,
+            primary_key=True,
+            info=personal(Personal.PERSON),
+            comment="사용자, 없으면 빈 값 / user, empty if none",
         ),
         Column(
             "quantity",
@@ -38,6 +43,7 @@ def _window(name: str, comment: str, **options: Any) -> Table[Any]:
         ),
         CheckConstraint("quantity >= 0", name="quantity_not_negative"),
         comment=comment,
+        info=settles("window_start_s"),
         sqlite_with_rowid=False,
         **options,
     )
@@ -135,7 +141,13 @@ active_user = Table(
         autoincrement=False,
         comment="장부 시간대의 달의 시작, UTC 초 / start of the month in the ledger's zone",
     ),
-    Column("user_id", Text, primary_key=True, comment="사용자 / user"),
+    Column(
+        "user_id",
+        Text,
+        primary_key=True,
+        info=personal(Personal.PERSON),
+        comment="사용자 / user",
+    ),
     comment="달마다 사용량이 있는 사용자 / users with any usage, by month",
     sqlite_with_rowid=False,
 )

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Text,
 )
 
+from metaport.db.personal import Personal, personal
 from metaport.db.tables import metadata
 
 webhook_endpoint = Table(
@@ -33,7 +34,13 @@ webhook_endpoint = Table(
         nullable=False,
         comment="비밀을 바꾼 시각, UTC 초 / when the secret changed, Unix seconds",
     ),
-    Column("created_by", Text, nullable=False, comment="만든 사용자 / user who made it"),
+    Column(
+        "created_by",
+        Text,
+        nullable=False,
+        info=personal(Personal.ACTOR),
+        comment="만든 사용자 / user who made it",
+    ),
     Column("created_at_s", BigInteger, nullable=False, comment="만든 시각, UTC 초 / Unix seconds"),
     comment="웹훅을 받는 곳 / endpoints of webhooks",
 )
