@@ -70,7 +70,11 @@ async def messages(request: web.Request) -> web.Response:
             services.recovered(room, claims.user, len(found.messages))
         except FactsRefused as refusal:
             raise Problem("history-away", str(refusal), retry_after_s=1) from None
-    return respond(_page(lambda at: services.cursors.make(scope, at), room, found, place, newer))
+
+    def cursor_of(at: Since) -> str:
+        return services.cursors.make(scope, _Place(at.epoch, at.offset))
+
+    return respond(_page(cursor_of, room, found, place, newer))
 
 
 async def _read(
