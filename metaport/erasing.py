@@ -2,7 +2,7 @@
 
 See `metaport.db.person` for what a crash in between comes to. Not reached from here: backups, the
 local log and the streams of Redis, which hold what was said for as long as they are kept; and
-closed months, which are signed records.
+closed months and the audit log, which are sealed records.
 """
 
 from __future__ import annotations

@@ -29,6 +29,9 @@ SECRET: dict[str, Any] = {"secret": True}
 # Of a table: its rows are about one person and go with them. Otherwise they stay, without the name.
 GOES: dict[str, Any] = {"goes_with_the_person": True}
 
+# Of a table: a record that the law asks for and that shows when it was changed; kept for its time.
+STAYS: dict[str, Any] = {"stays": True}
+
 
 def personal(kind: Personal) -> dict[str, Any]:
     """Return the `info` of a column of this kind."""

@@ -18,6 +18,7 @@ import metering
 from metaport import admin
 from metaport.compose import run_hub
 from metaport.config import Config
+from metaport.db.engine import open_engine
 from metaport.db.ledger import open_ledger
 from metaport.tokens import Tokens
 
@@ -393,6 +394,8 @@ async def test_while_the_database_is_away_the_past_is_refused_and_then_whole(con
     name = urlsplit(postgres_url).path[1:]
     config = replace(config, database=replace(config.database, url=postgres_url))
     admin_url = postgres_url.replace(f"/{name}", "/postgres")
+    # To make the tables may take longer than a start waits for the database.
+    await (await open_engine(postgres_url)).dispose()
 
     async def execute(statement):
         connection = await asyncpg.connect(admin_url)

@@ -144,6 +144,22 @@ async def test_nothing_of_a_person_is_left_but_what_was_used_and_said(engine):
     )
 
 
+async def test_sealed_records_are_left_as_they_are(engine):
+    """One changed letter would show as tampering."""
+    from metaport.db.tables.audit import audit_entry
+
+    entry = {"serial": 1, "id": "a", "at_ms": 1, "actor": "ann", "address": "ip", "via": "api",
+             "action": "x", "object": "{}", "whose": "ann", "personal": "", "result": "200",
+             "request_id": ""}  # fmt: skip
+    async with engine.begin() as connection:
+        await connection.execute(insert(audit_entry).values(entry))
+    persons = Persons(engine)
+    begun = await persons.begin_erasure(Erasure("erased-1", "ann", "self", NOW, None, {}))
+    await persons.erase(begun, ["ann"], NOW + SETTLED_S)
+    (left,) = (await everything(engine))["audit_entry"]
+    assert {key: left[key] for key in entry} == entry
+
+
 def test_every_column_that_names_somebody_says_so():
     """A table added later is exported and erased too, or this fails."""
     names = {"user_id", "created_by", "changed_by", "done_by", "asked_by", "account", "address"}

@@ -11,7 +11,7 @@ from sqlalchemy import (
     Text,
 )
 
-from metaport.db.personal import Personal, personal
+from metaport.db.personal import STAYS, Personal, personal
 from metaport.db.tables import metadata
 
 audit_batch = Table(
@@ -99,5 +99,6 @@ audit_entry = Table(
     Column("seal", LargeBinary, comment="이 기록의 봉인 / seal of this row"),
     Index("audit_entry_by_batch", "batch", "serial"),
     Index("audit_entry_by_time", "at_ms"),
+    info=STAYS,
     comment="감사 기록: 누가 언제 어디서 무엇을 / audit log: who did what, when, from where",
 )
