@@ -13,7 +13,7 @@ from metaport import admin
 from metaport.accounts import PENDING, Account, login_of, user_id
 from metaport.api.access import client_address, throttle
 from metaport.api.audit import acts_as
-from metaport.api.bodies import read_json, respond
+from metaport.api.bodies import NO_NUL, read_json, respond
 from metaport.api.cookies import check_site, clear_cookie, set_cookie
 from metaport.api.operations import ANYONE, SIGNED_IN, Operation, claims_of
 from metaport.api.problems import Problem
@@ -38,7 +38,7 @@ NAME_CHARACTERS = 40
 ADMIN_ROLES = frozenset({"admin", "operator"})
 DEVICE = "device"
 
-AppId = Annotated[str, msgspec.Meta(max_length=32)]
+AppId = Annotated[str, msgspec.Meta(max_length=32, pattern=NO_NUL)]
 Password = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
@@ -65,7 +65,7 @@ class LoginRequest(msgspec.Struct):
     password: Password
     app: AppId = DEFAULT_APP
     device: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
-    device_name: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    device_name: Annotated[str, msgspec.Meta(max_length=100, pattern=NO_NUL)] = ""
     cookie: bool = False
 
 
@@ -75,7 +75,7 @@ class RegisterRequest(msgspec.Struct, forbid_unknown_fields=True):
     user: Annotated[str, msgspec.Meta(max_length=128)]
     password: Password
     name: str
-    email: Annotated[str, msgspec.Meta(max_length=254)] | None = None
+    email: Annotated[str, msgspec.Meta(max_length=254, pattern=NO_NUL)] | None = None
     app: AppId = DEFAULT_APP
 
 
@@ -133,6 +133,7 @@ async def login(request: web.Request) -> web.Response:
     if body.cookie:
         check_site(request)
     name = login_of(body.user) or ""
+    acts_as(request, f"{body.app}:{name}")
     key = f"{body.app}\0{name}"
     known = _known_device(services, body, key)
     throttling = services.identity.throttle

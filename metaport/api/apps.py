@@ -7,11 +7,11 @@ import msgspec
 from aiohttp import web
 
 from metaport.accounts import ACTIVE, App
-from metaport.api.bodies import read_json, respond
+from metaport.api.bodies import NO_NUL, read_json, respond
 from metaport.api.operations import Operation, claims_of, query_of
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES
-from metaport.api.signing_in import sign_out_everywhere
+from metaport.api.signing_in import named, sign_out_everywhere
 from metaport.app_keys import HS256, KEY_PREFIX, AppKey, public_key
 from metaport.db.errors import DatabaseError
 from metaport.language import Say
@@ -24,7 +24,7 @@ OVERLAP_S = 86_400
 
 # Before the colon of its users and rooms.
 AppId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-AppName = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+AppName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=NO_NUL)]
 
 
 class AppRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,7 +60,7 @@ class AppPage(msgspec.Struct):
 class AppsQuery(msgspec.Struct):
     """From where on."""
 
-    cursor: str | None = None
+    after: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT)] = 50
 
 
@@ -110,7 +110,7 @@ async def index(request: web.Request) -> web.Response:
     """Return a page of apps."""
     services = request.app[SERVICES]
     query = query_of(request, AppsQuery)
-    after = "" if query.cursor is None else services.cursors.read("apps", query.cursor, str)
+    after = services.cursors.read("apps", query.after, str) if query.after else ""
     try:
         found = await services.identity.apps.page(after, query.limit + 1)
     except DatabaseError:
@@ -124,7 +124,7 @@ async def change(request: web.Request) -> web.Response:
     """Change an app; when it is suspended, whoever is of it is signed out."""
     services = request.app[SERVICES]
     patch = await read_json(request, AppPatch)
-    name = request.match_info["app"]
+    name = named(request, "app")
     identity = services.identity
     try:
         found = await identity.apps.change(name, name=patch.name, state=patch.state)
@@ -143,7 +143,7 @@ async def create_key(request: web.Request) -> web.Response:
     """Make a key of an app and tell its secret."""
     services = request.app[SERVICES]
     body = await read_json(request, KeyRequest)
-    name, identity, now = request.match_info["app"], services.identity, int(services.clock())
+    name, identity, now = named(request, "app"), services.identity, int(services.clock())
     key_id = KEY_PREFIX + secrets.token_hex(8)
     key = AppKey(key_id, name, body.algorithm, _public(body), now)
     ends_at_s = now + body.overlap_s if body.rotate else None
@@ -165,7 +165,7 @@ async def create_key(request: web.Request) -> web.Response:
 async def keys(request: web.Request) -> web.Response:
     """Return the keys of an app, without their secrets."""
     services = request.app[SERVICES]
-    name = request.match_info["app"]
+    name = named(request, "app")
     try:
         if await services.identity.apps.get(name) is None:
             raise Problem("no-such-app", app=name)
@@ -178,7 +178,7 @@ async def keys(request: web.Request) -> web.Response:
 async def revoke_key(request: web.Request) -> web.Response:
     """Make a key void now; whoever is here by a token it signed is signed out within a second."""
     services = request.app[SERVICES]
-    name, key = request.match_info["app"], request.match_info["key"]
+    name, key = named(request, "app"), named(request, "key")
     now = int(services.clock())
     try:
         done = await services.identity.apps.end_key(name, key, claims_of(request).user, now)

@@ -13,7 +13,7 @@ from metaport.api.me import account_of, store
 from metaport.api.operations import ANYONE, SIGNED_IN, Operation, claims_of
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES
-from metaport.api.signing_in import session_account
+from metaport.api.signing_in import named, session_account
 from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.pictures import MEDIA_TYPE, MOST_BYTES, NoPicture, read_picture
@@ -72,7 +72,7 @@ async def remove(request: web.Request) -> web.Response:
 async def read(request: web.Request) -> web.Response:
     """Return a picture that somebody shows."""
     services = request.app[SERVICES]
-    digest = request.match_info["digest"]
+    digest = named(request, "digest")
     try:
         found = await services.identity.accounts.avatar(digest)
     except DatabaseError:

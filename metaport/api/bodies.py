@@ -8,6 +8,9 @@ from aiohttp import web
 from metaport.api.operations import operation_of
 from metaport.api.problems import Problem
 
+# PostgreSQL keeps no U+0000 in a text.
+NO_NUL = r"^[^\x00]*$"
+
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 

@@ -7,17 +7,18 @@ from aiohttp import web
 
 from metaport.accounts import Account
 from metaport.api.accounts import Password, display_name
-from metaport.api.bodies import read_json, respond
+from metaport.api.bodies import NO_NUL, read_json, respond
 from metaport.api.etags import check_match, respond_tagged, tag_of
 from metaport.api.operations import SIGNED_IN, Operation, claims_of
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES, Services
-from metaport.api.signing_in import session_account, sign_out, sign_out_everywhere
+from metaport.api.signing_in import named, session_account, sign_out, sign_out_everywhere
 from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.passwords import fault_of
 
-ABOUT_CHARACTERS = 500
+About = Annotated[str, msgspec.Meta(max_length=500, pattern=NO_NUL)]
+Email = Annotated[str, msgspec.Meta(max_length=254, pattern=NO_NUL)]
 
 
 class Profile(msgspec.Struct):
@@ -40,10 +41,8 @@ class ProfilePatch(msgspec.Struct, forbid_unknown_fields=True):
     """Change some of one's profile; what is left out stays (RFC 7396)."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
-    about: Annotated[str, msgspec.Meta(max_length=ABOUT_CHARACTERS)] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
-    email: Annotated[str, msgspec.Meta(max_length=254)] | msgspec.UnsetType | None = msgspec.UNSET
+    about: About | msgspec.UnsetType = msgspec.UNSET
+    email: Email | msgspec.UnsetType | None = msgspec.UNSET
     locale: Literal["ko", "en"] | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -223,7 +222,7 @@ async def end_session(request: web.Request) -> web.Response:
     """End one of one's sessions; whoever is connected by it is closed on every hub."""
     services = request.app[SERVICES]
     user = session_account(claims_of(request))
-    ended = await sign_out(services, user, "signed_out", session=request.match_info["session"])
+    ended = await sign_out(services, user, "signed_out", session=named(request, "session"))
     if not ended:
         raise Problem("not-found")
     return web.Response(status=204)
@@ -260,7 +259,7 @@ async def devices(request: web.Request) -> web.Response:
 async def forget_device(request: web.Request) -> web.Response:
     """Forget a device and end its sessions."""
     services = request.app[SERVICES]
-    user, device = session_account(claims_of(request)), request.match_info["device"]
+    user, device = session_account(claims_of(request)), named(request, "device")
     await sign_out(services, user, "signed_out", device=device)
     try:
         if not await services.identity.accounts.forget_device(user, device):
@@ -272,11 +271,12 @@ async def forget_device(request: web.Request) -> web.Response:
 
 OPERATIONS = (
     Operation(
-        "GET", "/api/v1/me", read, Say("내 정보", "Who I am"), SIGNED_IN, answer=Profile,
+        "GET", "/api/v1/me", read, Say("내 정보", "Who I am"),
+        SIGNED_IN, answer=Profile, tagged=True,
     ),
     Operation(
         "PATCH", "/api/v1/me", change, Say("내 정보 변경", "Change my profile"),
-        SIGNED_IN, ProfilePatch, Profile,
+        SIGNED_IN, ProfilePatch, Profile, tagged=True,
     ),
     Operation(
         "POST", "/api/v1/me/password", change_password,

@@ -12,7 +12,7 @@ from metaport.api.me import account_of
 from metaport.api.operations import SIGNED_IN, Operation, claims_of
 from metaport.api.problems import Problem
 from metaport.api.services import SERVICES, Services
-from metaport.api.signing_in import session_account, sign_out_everywhere
+from metaport.api.signing_in import named, session_account, sign_out_everywhere
 from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.roles import Permission
@@ -44,7 +44,7 @@ async def export_mine(request: web.Request) -> web.StreamResponse:
 
 async def export_user(request: web.Request) -> web.StreamResponse:
     """Return everything that is held about a user, who need not have an account."""
-    return await _export(request, request.match_info["user"])
+    return await _export(request, named(request, "user"))
 
 
 async def _export(request: web.Request, user: str) -> web.StreamResponse:
@@ -100,7 +100,7 @@ async def erase_me(request: web.Request) -> web.Response:
 async def erase_user(request: web.Request) -> web.Response:
     """Erase all personal data of a user, who need not have an account."""
     services = request.app[SERVICES]
-    user = request.match_info["user"]
+    user = named(request, "user")
     if (await read_json(request, EraseRequest)).user != user:
         raise Problem("bad-request", "user: not the one of the path")
     return respond(await _erase(services, user, claims_of(request).user))
@@ -128,7 +128,7 @@ OPERATIONS = (
     Operation(
         "GET", "/api/v1/users/{user}/export", export_user,
         Say("사용자의 개인정보 전부", "Everything held about a user"),
-        Permission.PERSONAL_DATA, head=False,
+        Permission.PERSONAL_DATA, head=False, personal="everything",
     ),
     Operation(
         "POST", "/api/v1/users/{user}/erase", erase_user,

@@ -232,6 +232,18 @@ async def sign_out_everywhere(services: Services, user: str, reason: str) -> boo
     return everywhere
 
 
+def named(request: web.Request, part: str) -> str:
+    """Return a part of the path that names something; what no database could hold names nothing.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    name = request.match_info[part]
+    if "\0" in name:
+        raise Problem("not-found")
+    return name
+
+
 def session_account(claims: Claims) -> str:
     """Return the account of somebody who signed in here.
 

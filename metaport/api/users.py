@@ -12,13 +12,14 @@ from aiohttp import web
 
 from metaport.accounts import SUSPENDED, Account, Grant
 from metaport.api.accounts import Registered, RegisterRequest, new_account
-from metaport.api.bodies import read_json, respond
+from metaport.api.audit import tells_of
+from metaport.api.bodies import NO_NUL, read_json, respond
 from metaport.api.etags import respond_tagged, tag_of
 from metaport.api.me import Everywhere, account_of, store
 from metaport.api.operations import Operation, claims_of, query_of
 from metaport.api.problems import Problem, wants_korean
 from metaport.api.services import SERVICES, Services
-from metaport.api.signing_in import sign_out_everywhere
+from metaport.api.signing_in import named, sign_out_everywhere
 from metaport.db.errors import DatabaseError
 from metaport.duties import DutyRefused
 from metaport.language import Say
@@ -54,16 +55,16 @@ class UserPage(msgspec.Struct):
 class UsersQuery(msgspec.Struct):
     """Which accounts, and from where on."""
 
-    cursor: str | None = None
+    after: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT)] = 50
-    app: str | None = None
+    app: Annotated[str, msgspec.Meta(pattern=NO_NUL)] | None = None
     state: Literal["pending", "active", "suspended", "erased"] | None = None
 
 
 class Suspension(msgspec.Struct, forbid_unknown_fields=True):
     """Why an account is suspended."""
 
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=NO_NUL)]
 
 
 class RoleGrant(msgspec.Struct):
@@ -98,7 +99,7 @@ async def index(request: web.Request) -> web.Response:
     """Return a page of accounts."""
     services = request.app[SERVICES]
     query = query_of(request, UsersQuery)
-    after = "" if query.cursor is None else services.cursors.read("users", query.cursor, str)
+    after = services.cursors.read("users", query.after, str) if query.after else ""
     try:
         found = await services.identity.accounts.page(
             after, query.limit + 1, app=query.app, state=query.state
@@ -106,6 +107,7 @@ async def index(request: web.Request) -> web.Response:
     except DatabaseError:
         raise Problem("accounts-away", retry_after_s=2) from None
     more = len(found) > query.limit
+    tells_of(request, ", ".join(each.id for each in found[: query.limit]))
     users = [_told(each) for each in found[: query.limit]]
     return respond(UserPage(users, services.cursors.make("users", users[-1].id) if more else None))
 
@@ -120,7 +122,7 @@ async def read(request: web.Request) -> web.Response:
 async def approve(request: web.Request) -> web.Response:
     """Let an account that waits, or was suspended, be used."""
     services = request.app[SERVICES]
-    user, by = request.match_info["user"], claims_of(request).user
+    user, by = named(request, "user"), claims_of(request).user
     try:
         account = await services.identity.accounts.approve(user, by, int(services.clock()))
     except DutyRefused as refused:
@@ -223,14 +225,14 @@ def duty(request: web.Request, refused: DutyRefused) -> Problem:
 
 
 def _role(request: web.Request) -> str:
-    role = request.match_info["role"]
+    role = named(request, "role")
     if role not in set(Role):
         raise Problem("no-such-role", role=role)
     return role
 
 
 async def _found(request: web.Request, services: Services) -> Account:
-    user = request.match_info["user"]
+    user = named(request, "user")
     try:
         return (await account_of(services, user))[0]
     except Problem as problem:
@@ -284,7 +286,8 @@ OPERATIONS = (
     ),
     Operation(
         "GET", "/api/v1/users/{user}", read, Say("계정 하나", "One account"),
-        Permission.USERS_READ, answer=UserAccount, personal="names, sign-in names",
+        Permission.USERS_READ, answer=UserAccount, tagged=True,
+        personal="names, sign-in names",
     ),
     Operation(
         "POST", "/api/v1/users/{user}/approve", approve, Say("계정 승인", "Approve an account"),
@@ -301,7 +304,7 @@ OPERATIONS = (
     ),
     Operation(
         "GET", "/api/v1/users/{user}/roles", grants, Say("역할과 부여 기록", "Roles of an account"),
-        Permission.USERS_READ, answer=GrantList,
+        Permission.USERS_READ, answer=GrantList, personal="roles",
     ),
     Operation(
         "PUT", "/api/v1/users/{user}/roles/{role}", ask_role,

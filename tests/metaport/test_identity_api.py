@@ -116,7 +116,7 @@ async def test_nobody_has_an_account_without_another_persons_approval(hub):
     again = await ask(hub, "POST", "/auth/login", user="chunhyang", password=PASSWORD)
     assert reason(again) == (403, "account-suspended")
     pages = [await ask(hub, "GET", "/users?limit=1", token=staff())]
-    pages.append(await ask(hub, "GET", f"/users?cursor={pages[0][1]['next']}", token=staff()))
+    pages.append(await ask(hub, "GET", f"/users?after={pages[0][1]['next']}", token=staff()))
     assert {each["id"] for _, page in pages for each in page["users"]} == {user, made["id"]}
     for body, why in (
         ({"user": "gildong", "password": PASSWORD}, (409, "login-taken")),
