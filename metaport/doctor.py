@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from chatd.redis_options import Durability
-from chatd.redis_standing import Standing, shortfall
+from chatd.redis_standing import Standing
 from metaport import __version__, preflight, supervise
 from metaport.config import Config, Problem, describe
-from metaport.durability import losses, sentence
+from metaport.durability import losses, sentence, short_of
 from metaport.language import Lang, Say
 from metaport.logs import SEOUL
 from metaport.sfu_process import sfu_processes
@@ -257,9 +257,10 @@ async def _redis(config: Config) -> AsyncIterator[Finding]:
 
 def _durability(promised: Durability, standing: Standing | None) -> Finding:
     """Say what may be lost; less than was promised is bad, less than all a note."""
-    said = sentence(losses(promised, standing))
-    if standing is not None and (short := shortfall(standing, promised)) is not None:
-        return _finding("bad", "내구성", "durability", f"{short}. {said.ko}", f"{short}. {said.en}")
+    told = losses(promised, standing)
+    if standing is not None and (short := short_of(promised, standing)) is not None:
+        return Finding("bad", Say("내구성", "durability"), sentence([short, *told]))
+    said = sentence(told)
     whole = promised.appendfsync == "always" and promised.replicas > 0
     return Finding("ok" if whole else "note", Say("내구성", "durability"), said)
 

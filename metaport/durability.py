@@ -6,7 +6,7 @@ told of rooms (epochs, recovery), depend on Redis alone.
 """
 
 from chatd.redis_options import Durability
-from chatd.redis_standing import FSYNCS, Standing
+from chatd.redis_standing import FSYNCS, Standing, shortfall
 from metaport.language import Say
 
 _DISK = {
@@ -68,6 +68,20 @@ def losses(promised: Durability, standing: Standing | None) -> list[Say]:
         alone = standing is not None and not standing.replicas
         told.append(_ALONE if alone else _BEHIND)
     return told
+
+
+def short_of(promised: Durability, standing: Standing) -> Say | None:
+    """Say where a server keeps less than was promised, None where it does not."""
+    told = shortfall(standing, promised)
+    if told is None:
+        return None
+    says = standing.appendfsync
+    if says is not None and FSYNCS.index(says) < FSYNCS.index(promised.appendfsync):
+        return Say(
+            f"Redis의 appendfsync는 {says}인데 redis.appendfsync는 {promised.appendfsync}입니다",
+            told,
+        )
+    return Say("Redis의 min-replicas-to-write가 0입니다", told)
 
 
 def sentence(said: list[Say]) -> Say:

@@ -5,7 +5,7 @@ import pytest
 
 from chatd.redis_options import Durability
 from chatd.redis_standing import Standing, shortfall, standing_of, weakest
-from metaport.durability import losses, sentence
+from metaport.durability import losses, sentence, short_of
 
 ALWAYS = Standing("always", 1, 1)
 
@@ -47,6 +47,16 @@ def test_less_than_was_promised_is_told():
     )
     assert shortfall(Standing("always", 2, 0), Durability("always")) is None
     assert shortfall(Standing(None, 0, None), Durability("always", 1)) is None
+
+
+def test_it_is_told_in_both_languages():
+    for standing in (Standing("everysec", 1, 1), Standing("always", 2, 0)):
+        said = short_of(Durability("always", 1), standing)
+        assert said is not None
+        assert said.en == shortfall(standing, Durability("always", 1))
+        assert any("가" <= letter <= "힣" for letter in said.ko)
+        assert "but the" not in said.ko
+    assert short_of(Durability("always", 1), ALWAYS) is None
 
 
 def test_the_weakest_node_of_a_cluster_counts():
