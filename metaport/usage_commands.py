@@ -16,6 +16,7 @@ from metaport.db.errors import DatabaseError
 from metaport.db.ledger import SqlLedger
 from metaport.db.periods import Periods
 from metaport.language import Lang, Say
+from metaport.progress import working
 from metaport.usage import LedgerReports, price_book
 from metaport.usage_privacy import usage_key
 from metering.budget_document import budget_document
@@ -32,6 +33,7 @@ from metering.report import DETAILED, RENDERERS
 from metering.windows import days_of
 
 BINARY = frozenset({"xlsx", "pdf"})
+MAKING = Say("보고서를 만드는 중", "making the report")
 
 
 class CannotAnswer(Exception):
@@ -172,7 +174,8 @@ async def _answer(
                 config.usage.zone,
                 periods=Periods(ledger, usage_key(config)),
             )
-            body = await make(reports, now)
+            with working(MAKING, lang):
+                body = await make(reports, now)
     except CannotAnswer as error:
         print(f"metaport: {error.why.to(lang)}", file=sys.stderr)
         return 1

@@ -26,6 +26,7 @@ from metaport.db.ledger import SqlLedger
 from metaport.db.periods import Periods, write_closed, write_correction
 from metaport.db.tables.usage import usage_gauge, usage_session, usage_window
 from metaport.language import Lang, Say
+from metaport.progress import working
 from metaport.usage_commands import CannotAnswer, open_ledger
 from metaport.usage_privacy import usage_key
 from metering.errors import LedgerUnavailable, MeteringError, MonthAltered
@@ -42,6 +43,8 @@ from metering.periods import (
 FORMAT, VERSION = "metaport usage", 2
 # Files of the first version have no sessions.
 READABLE = (1, VERSION)
+WRITING = Say("장부를 내보내는 중", "writing the ledger")
+READING = Say("장부를 들여오는 중", "reading the ledger")
 ROWS_AT_A_TIME = 10_000
 # The name under which an import says up to when its figures are known.
 READER = "import"
@@ -255,10 +258,11 @@ async def run_transfer(config: Config, path: Path, *, out: bool, lang: Lang) -> 
         async with open_ledger(config, create=not out) as ledger:
             periods = Periods(ledger, usage_key(config))
             if out:
-                with path.open("xb") as file:
+                with path.open("xb") as file, working(WRITING, lang):
                     done = await export_usage(ledger, periods, file)
             else:
-                done = await import_usage(ledger, periods, path)
+                with working(READING, lang):
+                    done = await import_usage(ledger, periods, path)
     except CannotAnswer as error:
         print(f"metaport: {error.why.to(lang)}", file=sys.stderr)
         return 1

@@ -107,7 +107,7 @@ def test_the_commands_tell_digests_that_agree(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("METAPORT_DATA_DIR", str(tmp_path / "one"))
     assert cli.main(["usage", "export", "out", "--lang", "en"]) == 1
-    (tmp_path / "one").mkdir()
+    (tmp_path / "one").mkdir(exist_ok=True)  # what was asked is in the audit trail already
     assert cli.main(["db", "upgrade"]) == 0
     argv = ["usage", "close", "2026-01", "--by", "kim", "--as-is", "trial", "--lang", "en"]
     assert cli.main(argv) == 0
