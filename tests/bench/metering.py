@@ -392,7 +392,8 @@ def main() -> None:
     arguments = parser.parse_args()
     figures, measured_on = Figures(), machine()
     uvloop.run(measure(arguments.parts, arguments.repeats, figures))
-    command = f"make bench-metering REPEATS={arguments.repeats}"
+    chosen = "" if arguments.parts == every else f' PARTS="{" ".join(arguments.parts)}"'
+    command = f"make bench-metering{chosen} REPEATS={arguments.repeats}"
     result = Result("metering", figures.all(), NOTES, command, measured_on)
     result.write(arguments.out)
     plot(figures, arguments.out)
