@@ -19,7 +19,7 @@ h1 { font-size: 18pt; line-height: 1.25; margin: 0; letter-spacing: -0.01em; }
 header p { font-size: 13pt; font-weight: 700; margin: 0; white-space: nowrap; color: #1f4e8c; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 0.8mm 5mm; margin: 4mm 0; }
 dl.facts dt { color: #4a5563; }
-dl.facts dd { margin: 0; }
+dl.facts dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 1.1mm 1.5mm; text-align: left; vertical-align: baseline; }
 th.number, td.number { text-align: right; white-space: nowrap; }

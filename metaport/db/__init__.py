@@ -9,6 +9,6 @@
 4. `messages.SqlMessages` holds every message likewise, and reads them page by page.
 5. `rooms.SqlRooms` holds what is laid down about rooms; hubs read what has changed.
 
-**Both databases hold the same tables and answer the same contract suite.** Not supported yet:
-copying from one database to another.
+**Both databases hold the same tables and answer the same contract suite.** Copying from one to the
+other is `metaport.migration`'s.
 """

@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from metaport.migration.catalogue import Kind
 
@@ -53,13 +54,21 @@ def _text(text: str) -> str:
 
 
 def _number(text: str) -> str:
+    """Write a number as whole digits and a power of ten, without zeros at its end.
+
+    Not by `Decimal.normalize`, which rounds to 28 digits.
+    """
     try:
-        value = Decimal(text)
+        sign, digits, exponent = Decimal(text).as_tuple()
     except InvalidOperation:
         return text
-    if not value.is_finite():
+    if not isinstance(exponent, int):  # NaN, infinity
         return text
-    return "0" if value == 0 else format(value.normalize(), "f")
+    written = "".join(map(str, digits)).lstrip("0")
+    kept = written.rstrip("0")
+    if not kept:
+        return "0"
+    return f"{'-' if sign else ''}{kept}e{exponent + len(written) - len(kept)}"
 
 
 def _float(text: str) -> str:
@@ -89,10 +98,22 @@ def _instant(text: str) -> str:
 
 def _json(text: str) -> str:
     try:
-        tree = json.loads(text, parse_float=Decimal, parse_int=Decimal)
-    except ValueError:
+        return _written(json.loads(text, parse_float=Decimal, parse_int=Decimal))
+    except (ValueError, RecursionError):
         return text
-    return json.dumps(tree, ensure_ascii=False, sort_keys=True, default=lambda d: _number(str(d)))
+
+
+def _written(tree: Any) -> str:
+    match tree:
+        case dict():
+            members = (f"{json.dumps(name)}:{_written(tree[name])}" for name in sorted(tree))
+            return "{" + ",".join(members) + "}"
+        case list():
+            return "[" + ",".join(map(_written, tree)) + "]"
+        case Decimal():
+            return _number(str(tree))
+        case _:
+            return json.dumps(tree)
 
 
 _NORMAL: dict[Kind, Normal] = {

@@ -1,20 +1,23 @@
 """Every planted difference is found, what is equal by definition is not, and a copy is the same."""
 
+import asyncio
 import io
 import json
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from metaport.migration.copying import Order, copy
 from metaport.migration.differences import Difference, Verification, digest
+from metaport.migration.errors import Interrupted
 from metaport.migration.progress import Progress
 from metaport.migration.rejects import RejectFile
 from metaport.migration.rules import Leave, Mask, RuleSet
 from metaport.migration.verification import verify
 from metaport.migration.verify_document import verify_document
 from metering.forms import FORMS
-from tests.metaport.migration.databases import RICH, endpoint, run
+from tests.metaport.migration.databases import RICH, endpoint, run, value
 
 SCHEMA = """
 CREATE TABLE room (id int PRIMARY KEY, name text);
@@ -169,3 +172,41 @@ async def test_the_report_carries_its_digest_in_every_form(
             assert tree["digest"] in text
             assert "8999" in text
         assert FORMS["pdf"](document).startswith(b"%PDF")
+
+
+async def test_a_database_that_dies_meanwhile_is_told(postgres_url: str, target_url: str) -> None:
+    await both(postgres_url, target_url)
+    holder = await asyncpg.connect(target_url)
+    await holder.execute("BEGIN; LOCK TABLE talk")
+    verifying = asyncio.create_task(compared(postgres_url, target_url))
+    waiting = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event_type = "
+        "'Lock' AND datname = current_database() AND application_name = 'metaport db'"
+    )
+    while not await value(target_url, waiting):
+        assert not verifying.done()
+        await asyncio.sleep(0.01)
+    with pytest.raises(Interrupted, match="is lost"):
+        await verifying
+    await holder.close()
+
+
+async def test_two_servers_that_sort_otherwise_are_compared_by_bytes(
+    postgres_server: object, postgres_url: str
+) -> None:
+    name = endpoint(postgres_url).name + "_icu"
+    await run(postgres_url, f"CREATE DATABASE {name} TEMPLATE template0 LC_COLLATE 'C.UTF-8'")
+    other: str = postgres_server.url(name)  # type: ignore[attr-defined]
+    for url in (postgres_url, other):
+        await run(
+            url,
+            "CREATE TABLE t (k text PRIMARY KEY, v int); INSERT INTO t SELECT md5(g::text), g "
+            "FROM generate_series(1, 6000) g; INSERT INTO t VALUES ('가', 1), ('é', 2), ('Z', 3);"
+            "ANALYZE t",
+        )
+    assert (await compared(postgres_url, other)).passed
+    await run(other, "DELETE FROM t WHERE k = '가'; UPDATE t SET v = 0 WHERE k = 'é'")
+    found = await compared(postgres_url, other)
+    assert sorted(told(found, "t"), key=lambda one: one.what) == [
+        Difference("changed", ("é",), ("v",)), Difference("missing", ("가",)),
+    ]  # fmt: skip
