@@ -16,6 +16,7 @@ const AT_ONCE_JITTER_MS = 500;
 // After a change of network the old connection is dead more often than not.
 const SUSPECT_MS = 2_500;
 const DELAYED_MS = 5_000;
+const LONGEST_DELAY_MS = 3_600_000;
 
 // What a new token may mend: whoever was signed out everywhere gets none.
 const RENEWABLE = ["token_expired", "bad_token", "token_revoked"];
@@ -306,7 +307,9 @@ export class Connection extends Emitter {
     this.#retryIn(error, Math.max(this.#backoff.next(), error.retryAfterMs ?? 0));
   }
 
-  #retryIn(error, delayMs) {
+  #retryIn(error, wantedMs) {
+    // A timer of more than 2^31 - 1 ms fires at once: who is sent away for a month must not hammer.
+    const delayMs = Math.min(wantedMs, LONGEST_DELAY_MS);
     this.#environment.clearTimeout(this.#retryTimer);
     this.retryAtMs = this.#environment.now() + delayMs;
     this.#retryTimer = this.#environment.setTimeout(() => this.#open(), delayMs);

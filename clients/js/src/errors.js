@@ -8,8 +8,8 @@ export class MetaportError extends Error {
   /**
    * @param {string} reason stable name; what a program compares and a language file translates
    * @param {string} [message] for a developer, in English
-   * @param {{code?: number, retryAfterMs?: number, permanent?: boolean, cause?: unknown}} [detail]
-   *   `permanent`: trying the same again cannot help
+   * @param {{code?: number, retryAfterMs?: number, opensAt?: number, permanent?: boolean,
+   *   cause?: unknown}} [detail] `permanent`: trying the same again cannot help
    */
   constructor(reason, message = reason, detail = {}) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
@@ -18,6 +18,8 @@ export class MetaportError extends Error {
     this.code = detail.code ?? 0;
     /** @type {number | undefined} */
     this.retryAfterMs = detail.retryAfterMs;
+    /** When a closed space opens, milliseconds since the Unix epoch. @type {number | undefined} */
+    this.opensAt = detail.opensAt;
     this.permanent = detail.permanent ?? false;
   }
 
@@ -30,6 +32,7 @@ export class MetaportError extends Error {
     return new MetaportError(String(frame.reason ?? "internal"), frame.message, {
       code: frame.code,
       retryAfterMs: frame.retry_after_ms,
+      opensAt: frame.opens_at,
     });
   }
 }

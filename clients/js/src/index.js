@@ -56,6 +56,8 @@ export class Metaport extends Emitter {
     this.rooms = new Map();
     /** Whether those who are watched are online, by user id. @type {Map<string, boolean>} */
     this.online = new Map();
+    /** What the spaces show that were asked for, by name. @type {Map<string, {revision: number, state: Record<string, any>}>} */
+    this.spaces = new Map();
     this.#listen();
   }
 
@@ -84,9 +86,9 @@ export class Metaport extends Emitter {
    * Join a room.
    *
    * @param {string} name
-   * @param {{history?: number, presence?: boolean, state?: boolean}} [wishes] how many past
-   *   messages to begin with (50); whether to know who is there (yes); whether to hear what
-   *   others show with `setState` (no)
+   * @param {{history?: number, presence?: boolean, state?: boolean, space?: boolean}} [wishes] how
+   *   many past messages to begin with (50); whether to know who is there (yes); whether to hear
+   *   what others show with `setState` (no), and what the space of the room shows (no)
    * @returns {Promise<Room>}
    */
   async join(name, wishes) {
@@ -153,6 +155,11 @@ export class Metaport extends Emitter {
     }
   }
 
+  #show({ space, revision, state }) {
+    this.spaces.set(space, { revision, state });
+    this.emit("space", { space, revision, state });
+  }
+
   /** Leave everything and close the connection. */
   async close() {
     this.#interruptions?.stop();
@@ -182,6 +189,7 @@ export class Metaport extends Emitter {
 
   #receive(frame) {
     if (frame.t === "online") return this.#take(frame.users);
+    if (frame.t === "space") return this.#show(frame);
     const known = this.rooms.get(frame.room);
     if (known) return known.receive(frame);
     if (frame.t !== "joined") return;

@@ -9,6 +9,8 @@ import { States } from "./states.js";
 import { Timeline } from "./timeline.js";
 
 const REJOIN_MS = 2_000;
+// A timer of more than 2^31 - 1 ms fires at once: who is kept out for a month must not hammer.
+const LONGEST_REJOIN_MS = 3_600_000;
 // What was asked may have been answered, and the answer is lost.
 const UNHEARD = ["disconnected", "timeout"];
 
@@ -84,6 +86,7 @@ export class Room extends Emitter {
   #history = 0;
   #presence = false;
   #state = false;
+  #space = false;
   #rejoinTimer = null;
   /** Counts attempts to join, so that the reply to an overtaken one is ignored. */
   #attempt = 0;
@@ -96,13 +99,14 @@ export class Room extends Emitter {
   /**
    * Join, or join again with other wishes.
    *
-   * @param {{history?: number, presence?: boolean, state?: boolean}} [wishes] how many past
-   *   messages to begin with; whether to hear what others show
+   * @param {{history?: number, presence?: boolean, state?: boolean, space?: boolean}} [wishes] how
+   *   many past messages to begin with; whether to hear what others show, and what the space shows
    */
-  async join({ history = 50, presence = true, state = false } = {}) {
+  async join({ history = 50, presence = true, state = false, space = false } = {}) {
     this.#history = history;
     this.#presence = presence;
     this.#state = state;
+    this.#space = space;
     await this.#join(false);
     // The connection was lost meanwhile: it comes back by itself, and so does the room.
     while (this.state === "joining") await this.next("state");
@@ -259,6 +263,7 @@ export class Room extends Emitter {
       ...(since ? { since } : { history: this.#history }),
       ...(this.#presence ? { presence: true } : {}),
       ...(this.#state ? { state: true } : {}),
+      ...(this.#space ? { space: true } : {}),
     });
   }
 
@@ -332,7 +337,7 @@ export class Room extends Emitter {
     if (error.reason === "disconnected") return;
     const passing = error.retryAfterMs !== undefined || error.reason === "timeout";
     if (again && passing) {
-      const delayMs = error.retryAfterMs ?? REJOIN_MS;
+      const delayMs = Math.min(error.retryAfterMs ?? REJOIN_MS, LONGEST_REJOIN_MS);
       this.#rejoinTimer = this.#environment.setTimeout(() => this.resume(), delayMs);
       return;
     }

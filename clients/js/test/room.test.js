@@ -397,3 +397,26 @@ test("who is moved or kicked learns where to, by whom and for how long", async (
   assert.deepEqual(removed, [{ reason: "kicked", by: "host", note: "쉬세요", retryAfterMs: 60_000 }]);
   assert.equal(room.state, "left");
 });
+
+test("what a space shows is asked for with the joining and told whole", async () => {
+  const { client, server } = await enter({ wishes: { space: true } });
+  assert.equal(FakeSocket.last.of("join")[0].space, true);
+  const told = [];
+  client.on("space", (news) => told.push(news));
+  server.socket.say({ t: "space", space: "park", revision: 2, state: { weather: "비" } });
+  assert.deepEqual(told, [{ space: "park", revision: 2, state: { weather: "비" } }]);
+  assert.deepEqual(client.spaces.get("park"), { revision: 2, state: { weather: "비" } });
+});
+
+test("who is kept out for a month does not knock again at once", async () => {
+  const entered = await enter();
+  const { clock, room, server } = entered;
+  const month = 30 * 86_400_000;
+  const refused = { t: "error", code: 121, reason: "banned", message: "", retry_after_ms: month };
+  server.refuse = (frame) => (frame.t === "join" ? refused : null);
+  await reconnect(entered);
+  const knocked = FakeSocket.last.of("join").length;
+  await clock.advance(60_000);
+  assert.equal(FakeSocket.last.of("join").length, knocked);
+  assert.equal(room.state, "joining");
+});

@@ -55,6 +55,7 @@ export default {
     moved: "A moderator has moved you to another room.",
     barred: "A moderator has barred you; please contact the operator.",
     silenced: "A moderator has muted this.",
+    space_closed: "The space is closed now; come back when it opens.",
     unsubscribed: "The operator took you out of this room.",
     bus_away: "Messages cannot be passed on now. We will try again shortly.",
     // devices
