@@ -2,6 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, Table, Text
 
+from metaport.db.personal import Personal, personal
 from metaport.db.tables import metadata
 
 # A row stays when its settings are removed: hubs read what is new by its revision.
@@ -38,7 +39,13 @@ space = Table(
         nullable=False,
         comment="모든 공간을 통틀어 변경 순번 / order of changes over all spaces",
     ),
-    Column("changed_by", Text, nullable=False, comment="바꾼 사용자 / user who changed it"),
+    Column(
+        "changed_by",
+        Text,
+        nullable=False,
+        info=personal(Personal.ACTOR),
+        comment="바꾼 사용자 / user who changed it",
+    ),
     Column(
         "changed_at_s",
         BigInteger,
