@@ -17,9 +17,10 @@ from loadtest.idle import raise_file_limit
 from loadtest.invariants.faults import Schedule
 from loadtest.invariants.hubs import HubProcess, faketime_library, token
 from loadtest.invariants.judge import Judge, Verdict
-from loadtest.invariants.people import Person, read_whole
+from loadtest.invariants.people import LATER, Person, read_whole
 from loadtest.invariants.proxy import FaultyProxy
 from loadtest.invariants.redis_servers import SETTINGS
+from loadtest.websocket import ConnectionEndedError
 
 HEAL_S = 30.0
 # What a hub may keep after a crowd has come and gone, beside the messages it was told.
@@ -149,7 +150,14 @@ class Run:
         for room in rooms:
             # What is old is in the database, where it comes a little later.
             while True:
-                epochs = await read_whole(url, newcomer, room)
+                try:
+                    epochs = await read_whole(url, newcomer, room)
+                except ConnectionEndedError as refused:
+                    later = str(refused).partition(":")[0] in LATER
+                    if not later or time.monotonic() > deadline:
+                        raise
+                    await asyncio.sleep(0.5)
+                    continue
                 if not self.judge.missing(room, epochs) or time.monotonic() > deadline:
                     break
                 await asyncio.sleep(0.5)

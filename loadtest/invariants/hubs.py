@@ -43,6 +43,7 @@ class HubProcess:
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "data").mkdir(mode=0o700, exist_ok=True)
         self.port = free_port()
         self.starts = 0
         self._clock = folder / "clock"
@@ -70,6 +71,9 @@ class HubProcess:
         library = faketime_library() if fake_clock else None
         if library is not None:
             self.set_clock(0)
+            if not self.starts:
+                # Behind libfaketime the schema takes half a minute: no hub lives so long here.
+                await self._prepare_database()
             environment |= {
                 "LD_PRELOAD": str(library),
                 "FAKETIME_TIMESTAMP_FILE": str(self._clock),
@@ -91,6 +95,15 @@ class HubProcess:
             if self._process.returncode is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the hub is not ready:\n{self.last_lines()}")
             await asyncio.sleep(0.02)
+
+    async def _prepare_database(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "metaport", "db", "upgrade"),
+            env=self._environment,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        if await process.wait():
+            raise RuntimeError("the database cannot be prepared")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""

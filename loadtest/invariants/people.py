@@ -13,7 +13,7 @@ from loadtest.websocket import Client, ConnectionEndedError
 REPLY_S = 2.5
 CONNECT_S = 3.0
 # Refusals that say "later"; any other is a broken promise.
-LATER = {"rate_limited", "storage_full", "bus_away", "rooms_away"}
+LATER = {"rate_limited", "storage_full", "bus_away", "rooms_away", "history_away"}
 
 
 class _Draft:
