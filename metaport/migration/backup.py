@@ -17,6 +17,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from metaport.migration.sealed_file import Opener, Sealer
 from metaport.migration.verification import verify
 
 SUFFIX = ".backup"
+STALE_S = 86_400
 DATABASE, MANIFEST, FILES = "database.sqlite", "manifest.json", "files"
 # Of a running server: its logs are followed into the database, its sockets and locks are its own.
 VOLATILE = ("log", "run", "attendance", "metaport.db", "metaport.db-wal", "metaport.db-shm")
@@ -204,6 +206,12 @@ def _sqlite(path: Path) -> Endpoint:
 
 @contextmanager
 def _scratch(beside: Path) -> Iterator[Path]:
-    """Make a directory for its owner alone, on the same disk, and take it away."""
+    """Make a directory for its owner alone, on the same disk, and take it away.
+
+    One that a kill left behind, with a database in it, goes a day later.
+    """
+    for left in beside.glob(".metaport-*"):
+        if time.time() - left.stat().st_mtime > STALE_S:
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".metaport-", dir=beside) as directory:
         yield Path(directory)

@@ -10,6 +10,8 @@ from graphlib import CycleError, TopologicalSorter
 # Where the record of a copy is kept; never part of what is copied or compared.
 RECORD_SCHEMA = "metaport_copy"
 REVISION_TABLE = "schema_revision"
+# Of a row with its share of the indexes, where nothing better is known.
+ROW_BYTES = 200
 
 
 class Kind(enum.StrEnum):
@@ -83,6 +85,11 @@ class Table:
     @property
     def full_name(self) -> str:
         return f"{self.schema}.{self.name}"
+
+    @property
+    def expected_rows(self) -> int:
+        """About how many rows there are; by its size where the engine has not looked yet."""
+        return self.rows or self.size_bytes // ROW_BYTES
 
     @cached_property
     def stored(self) -> tuple[Column, ...]:

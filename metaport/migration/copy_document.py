@@ -22,12 +22,13 @@ _TOTAL = Say("합계", "Total")
 def plan_document(order: Order, plan: Plan, lang: Lang) -> Document:
     """Tell what a copy would do."""
     rows = [
-        Row((*words(one.full_name, ", ".join(one.key) or "–"), _figure(one.rows),
+        Row((*words(one.full_name, ", ".join(one.key) or "–"), _figure(one.expected_rows),
              _figure(one.size_bytes)))
         for one in plan.catalogue.tables
     ]  # fmt: skip
     rows.append(
-        Row((*words(_TOTAL.to(lang), ""), _figure(sum(t.rows for t in plan.catalogue.tables)),
+        Row((*words(_TOTAL.to(lang), ""),
+             _figure(sum(t.expected_rows for t in plan.catalogue.tables)),
              _figure(sum(t.size_bytes for t in plan.catalogue.tables))), Style.TOTAL)
     )  # fmt: skip
     headings = [say.to(lang) for say in (_TABLE, _KEY, Say("행(어림)", "Rows, about"), _SIZE)]

@@ -241,7 +241,7 @@ class _Copy:
         outcome = Outcome(run, plan)
         waiting = [chunk for chunk in chunks if chunk.rows is None]
         done = sum(chunk.rows or 0 for chunk in chunks)
-        self._progress.begin(DATA, sum(table.rows for table in plan.catalogue.tables), done)
+        self._progress.begin(DATA, sum(t.expected_rows for t in plan.catalogue.tables), done)
         for level in self._levels(plan):
             names = {table.full_name for table in level}
             await self._at_once([chunk for chunk in waiting if chunk.table in names], plan)

@@ -92,7 +92,7 @@ class PostgresReader:
         self, table: Table, rows_each: int = SPAN_ROWS, *, exact: bool = False
     ) -> list[Span]:
         """Cut a table into about equal stretches of its key by a sample; `exact` compares bytes."""
-        expected = table.rows or table.size_bytes // 200
+        expected = table.expected_rows
         parts = -(-expected // rows_each)
         if parts < 2 or not table.key:
             return [WHOLE]

@@ -1,5 +1,6 @@
 """How far a copy is: a bar with rate and time to go on a terminal, nothing in a file."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -45,7 +46,8 @@ class Progress:
     def draw(self, what: str = "") -> None:
         if self._shows:
             self._drawn = self._clock()
-            self._stream.write(f"\r{self.line(what)}")
+            columns = shutil.get_terminal_size().columns - 1
+            self._stream.write(f"\r{fitted(self.line(what), columns)}")
             self._stream.flush()
 
     def line(self, what: str = "") -> str:

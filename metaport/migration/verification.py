@@ -68,7 +68,7 @@ async def verify(order: Order, progress: Progress) -> Verification:
             order.source.shown, order.target.shown, rules.name, __version__, _now()
         )
         result.schema = await schema_differences(source, target, chosen)
-        progress.begin(COMPARED, sum(table.rows for table in chosen.tables))
+        progress.begin(COMPARED, sum(table.expected_rows for table in chosen.tables))
         pair = _Pair(source, target, one, two)
         for table in chosen.tables:
             found = await _table(pair, table, rules, order.mask_key)

@@ -3,7 +3,9 @@
 # ruff: noqa: ASYNC240 - a test is alone in its loop
 
 import io
+import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,9 @@ async def test_an_installation_is_restored_on_the_other_database(
 ) -> None:
     source = await installed(tmp_path / "data")
     path = tmp_path / "one.backup"
+    left = tmp_path / ".metaport-killed"  # of a backup that was killed two days ago
+    left.mkdir()
+    os.utime(left, (time.time() - 172_800,) * 2)
     made = await back_up(source, tmp_path / "data", path, PASSPHRASE, progress())
     assert made.rehearsed.passed
     assert made.files == 2
