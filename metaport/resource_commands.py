@@ -25,6 +25,8 @@ DONE, WRONG, MISUSED = 0, 1, 2
 # Of the token that a command on the server's machine mints for itself.
 TTL_S = 300
 WHO = "command-line"
+# Milliseconds since the Unix epoch, in answers of the API.
+MOMENTS = frozenset({"at", "until", "opens_at", "created_at", "approved_at"})
 
 Load = Callable[[argparse.Namespace], "Config"]
 Run = Callable[["Server", argparse.Namespace], Awaitable[Any]]
@@ -214,7 +216,8 @@ def command(load: Load, run: Run, given: argparse.Namespace) -> int:
 
     lang: Lang = given.lang
     try:
-        answer = asyncio.run(_ask(load(given), run, given))
+        config = load(given)
+        answer = asyncio.run(_ask(config, run, given))
     except Misused as misused:
         return _complain(misused.say.to(lang), MISUSED)
     except ServerProblem as problem:
@@ -222,7 +225,7 @@ def command(load: Load, run: Run, given: argparse.Namespace) -> int:
     except Unreachable as error:
         hint = Say("서버가 실행 중인지, --url이 맞는지 확인하세요", "is it running, is --url right")
         return _complain(f"{error} – {hint.to(lang)}", WRONG)
-    _print(answer, lang, as_json=given.json)
+    _print(answer, lang, config.usage.zone, as_json=given.json)
     return DONE
 
 
@@ -299,7 +302,7 @@ def settings_of(words: list[str]) -> dict[str, Any]:
     return fields
 
 
-def _print(answer: Any, lang: Lang, *, as_json: bool) -> None:
+def _print(answer: Any, lang: Lang, zone: str, *, as_json: bool) -> None:
     import msgspec
 
     if as_json:
@@ -310,20 +313,20 @@ def _print(answer: Any, lang: Lang, *, as_json: bool) -> None:
         print(Say("했습니다", "done").to(lang))
     elif isinstance(answer, tuple):
         columns, rows = answer
-        print(table(columns, [msgspec.to_builtins(row) for row in rows], lang))
+        print(table(columns, [msgspec.to_builtins(row) for row in rows], lang, zone))
     else:
         for name, value in msgspec.to_builtins(answer).items():
-            print(f"{name:<14} {shown(value)}")
+            print(f"{name:<14} {shown(name, value, zone)}")
 
 
-def table(columns: list[str], rows: list[dict[str, Any]], lang: Lang) -> str:
+def table(columns: list[str], rows: list[dict[str, Any]], lang: Lang, zone: str) -> str:
     """Lay rows out in columns as wide as what is in them."""
     from metaport.terminal import fitted
     from metering.columns import cells
 
     if not rows:
         return Say("없습니다", "none").to(lang)
-    texts = [columns, *([shown(row.get(name)) for name in columns] for row in rows)]
+    texts = [columns, *([shown(name, row.get(name), zone) for name in columns] for row in rows)]
     widths = [max(cells(text) for text in column) for column in zip(*texts, strict=True)]
     return "\n".join(
         "  ".join(fitted(text, width) for text, width in zip(line, widths, strict=True)).rstrip()
@@ -331,14 +334,20 @@ def table(columns: list[str], rows: list[dict[str, Any]], lang: Lang) -> str:
     )
 
 
-def shown(value: Any) -> str:
-    """Return a value as a person reads it."""
+def shown(name: str, value: Any, zone: str) -> str:
+    """Return a value as a person reads it: what is named as a moment, as local time."""
     import msgspec
 
     from metaport.terminal import printable
 
     if value is None or value in ([], {}):
         return "-"
+    if name in MOMENTS and isinstance(value, int):
+        from datetime import UTC, datetime
+        from zoneinfo import ZoneInfo
+
+        moment = datetime.fromtimestamp(value / 1000, UTC).astimezone(ZoneInfo(zone))
+        return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
     if isinstance(value, str):
         return printable(value)
     return printable(msgspec.json.encode(value).decode())

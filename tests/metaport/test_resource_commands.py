@@ -6,7 +6,7 @@ import json
 import pytest
 
 from metaport.cli import main
-from metaport.resource_commands import Misused, own_url, settings_of, table
+from metaport.resource_commands import Misused, own_url, settings_of, shown, table
 from tests.metaport import test_compose
 from tests.metaport.test_compose import bearer
 
@@ -107,8 +107,14 @@ def test_values_are_json_or_text():
 
 
 def test_columns_are_as_wide_as_what_is_in_them_and_nothing_steers_a_terminal():
-    laid = table(["room", "kind"], [{"room": "방\x1b[2J", "kind": None}], "en")
+    laid = table(["room", "kind"], [{"room": "방\x1b[2J", "kind": None}], "en", "Asia/Seoul")
     assert laid.splitlines()[1].split() == ["방\ufffd[2J", "-"]
+
+
+def test_a_moment_is_told_in_local_time():
+    assert shown("opens_at", 1_790_000_000_000, "Asia/Seoul") == "2026-09-21 23:13:20 KST"
+    assert shown("capacity", 1_790, "Asia/Seoul") == "1790"
+    assert shown("at", None, "Asia/Seoul") == "-"
 
 
 def test_the_own_server_is_found_by_the_configuration(config):
