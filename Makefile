@@ -156,6 +156,11 @@ autobahn-long: .venv/.dev
 servers:
 	@sh tests/system/install_servers.sh
 
+# REST beside a bare aiohttp handler on a bare asyncpg pool, by wrk: about a minute.
+.PHONY: bench-api
+bench-api: .venv/.dev servers
+	$(BIN)/python -m tests.bench.api --repeats $(REPEATS)
+
 # What the OpenAPI document allows and what it does not, asked at random; `test` has a short run.
 .PHONY: schemathesis-long
 schemathesis-long: .venv/.dev

@@ -58,6 +58,7 @@ from metaport.db.messages import SqlMessages
 from metaport.db.moderation import SqlModeration
 from metaport.db.periods import Periods
 from metaport.db.person import Persons
+from metaport.db.reads import ReadPool
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
 from metaport.db.sessions import SqlSessions
@@ -269,7 +270,9 @@ class HubProcess:
         self._sender = Sender(self._webhooks, self._webhook_secrets, time.time)
         # Each hub reads its own log, the first one of a machine those of its SFUs.
         self._events = EventReader(self._webhooks, {own.name: log.directory, **others}, time.time)
-        self._room_store = SqlRooms(ledger.engine)
+        on_postgres = ledger.engine.dialect.name == "postgresql"
+        self._reads = ReadPool(ledger.engine.url) if on_postgres else None
+        self._room_store = SqlRooms(ledger.engine, self._reads)
         self._rooms = RoomWatch(
             self._room_store, RoomFile(own.file(config, "rooms")), self._backbone.signals
         )
@@ -472,6 +475,8 @@ class HubProcess:
             self._stream_relay.close()
             await self._backbone.errands.close()
             await self._backbone.close()
+            if self._reads is not None:
+                await self._reads.close()
             self._lag.close()
             await self._relay.close()
             await runner.cleanup()

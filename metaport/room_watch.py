@@ -53,6 +53,9 @@ class RoomWatch:
         self._wanted = asyncio.Event()
         # One look at a time: another one waits, and then sees what this one missed.
         self._looking = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        # The look that waits for the one under way; None where none waits. Ends by itself.
+        self._next: asyncio.Task[None] | None = None
         self.book = MemoryRoomBook()
         self.book.away = True
         self.failing: str | None = None
@@ -83,7 +86,8 @@ class RoomWatch:
             if await self._store.revision() < self._revision:
                 self._whole = True  # a database from a backup
             at = 0 if self._whole else self._revision
-            unheard = {settings.room for settings in self.book.everything()}
+            # All rooms there are: only where all of them are read again.
+            unheard = {s.room for s in self.book.everything()} if self._whole else set()
             while changes := await self._store.since(at, CHANGES_AT_A_TIME):
                 self._take(changes)
                 at = changes[-1].revision
@@ -99,7 +103,16 @@ class RoomWatch:
     async def changed(self) -> None:
         """Read back what was changed here, and tell the other hubs."""
         self._signals.tell(TOPIC, b"")
-        await self.try_to_look(DEADLINE_S)
+        # Of those who wait while somebody looks, the first looks for all: what they have changed
+        # is committed, so one look that begins after sees all of it.
+        if self._next is None:
+            self._next = asyncio.create_task(self._look_next(), name="look at rooms")
+        await asyncio.shield(self._next)
+
+    async def _look_next(self) -> None:
+        async with self._turn:
+            self._next = None  # who comes from now on may be too late for this look
+            await self.try_to_look(DEADLINE_S)
 
     async def run(self) -> None:
         """Look until cancelled."""

@@ -1,14 +1,15 @@
 """What is laid down about rooms, on SQL: changed one by one, read by every hub."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chatd.room_book import RoomSettings
+from metaport.db.reads import Read, ReadPool
 from metaport.db.store import SqlStore
 from metaport.db.tables.room import room_settings
 
@@ -26,10 +27,17 @@ class RoomChange(NamedTuple):
 
 
 class SqlRooms(SqlStore):
-    """The settings of all rooms."""
+    """The settings of all rooms; single ones are read by `reads` where it is given."""
+
+    def __init__(self, engine: AsyncEngine, reads: ReadPool | None = None) -> None:
+        super().__init__(engine)
+        self._reads = reads
 
     async def get(self, room: str) -> RoomSettings | None:
         """Return what is laid down about a room."""
+        if self._reads is not None and self._prepared:
+            row = await self._reads.first(_BY_NAME, wanted=room)
+            return None if row is None else _settings_of(row)
         async with self._transaction() as connection:
             return await self._get(connection, room)
 
@@ -125,13 +133,20 @@ class SqlRooms(SqlStore):
             yield connection
 
 
+_KEPT = [
+    room_settings.c[name]
+    for name in ("room", "kind", "persistent", "capacity", "users", "guests", "subscribed")
+]
+_BY_NAME = Read(
+    select(*_KEPT).where(room_settings.c.room == bindparam("wanted"), ~room_settings.c.removed)
+)
+
+
 def _settings(row: Row[Any]) -> RoomSettings:
-    return RoomSettings(
-        row.room,
-        row.kind,
-        row.persistent,
-        row.capacity,
-        tuple(json.loads(row.users)),
-        row.guests,
-        row.subscribed,
-    )
+    return _settings_of([getattr(row, column.name) for column in _KEPT])
+
+
+def _settings_of(kept: Iterable[Any]) -> RoomSettings:
+    room, kind, persistent, capacity, users, guests, subscribed = kept
+    invited = tuple(json.loads(users))
+    return RoomSettings(room, kind, persistent, capacity, invited, guests, subscribed)
