@@ -67,11 +67,20 @@ class Restart(Frame, tag="media.restart"):
     """Ask for an offer with new ICE credentials."""
 
 
+class Trickle(Frame, tag="media.trickle"):
+    """Tell a candidate of the client's (RFC 8838), empty after the last.
+
+    Nothing depends on it: an ICE-lite agent learns addresses from checks.
+    """
+
+    candidate: str = ""
+
+
 class Release(Frame, tag="media.release"):
     """Give up the place that was handed over to another SFU: the new one carries."""
 
 
-AnyFrame = Join | Leave | Publish | Answer | Mute | Subscribe | Restart | Release
+AnyFrame = Join | Leave | Publish | Answer | Mute | Subscribe | Restart | Trickle | Release
 
 
 class Operation(msgspec.Struct, tag_field="op"):

@@ -35,6 +35,7 @@ from sfu.media_frames import (
     Silence,
     Stats,
     Subscribe,
+    Trickle,
     Whep,
     Whip,
     read_frame,
@@ -240,6 +241,8 @@ class Signaling:
                 return self._subscribe(participant, frame)
             case Restart():
                 return self._restart(participant)
+            case Trickle():
+                return {}
             case _:
                 raise Refused("unknown_frame")
 
@@ -491,6 +494,7 @@ _REPLIES: dict[type[AnyFrame], str] = {
     Mute: "media.muted",
     Subscribe: "media.subscribed",
     Restart: "media.restarted",
+    Trickle: "media.trickled",
     Release: "media.released",
 }
 

@@ -17,7 +17,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     name: json.loads(body)
     for name, body in re.findall(r"<!-- example: (\S+) -->\n```json\n(.*?)```", TEXT, re.DOTALL)
 }
-REQUESTS = {"join", "publish", "answer", "mute", "subscribe", "restart", "leave", "release"}
+REQUESTS = {
+    "join", "publish", "answer", "mute", "subscribe", "restart", "trickle", "leave", "release"
+}  # fmt: skip
 # Made by the hub, which knows where rooms are.
 OF_THE_HUB = {"media.move"}
 
@@ -45,6 +47,7 @@ async def said(network: Network) -> dict[str, dict[str, Any]]:
     host.frame("mute", track=host.tracks["0"], muted=False)
     frames.append(visitor.frame("subscribe", auto=False, tracks=[host.tracks["0"]]))
     frames.append(visitor.frame("restart"))
+    frames.append(visitor.frame("trickle"))
     publisher = host.connection("publishing").publisher
     for sequence in range(100):
         packet = rtp(sequence, timestamp=sequence * 960, extension=one_byte((2, b"\x8a")))

@@ -342,6 +342,25 @@ async def test_a_restart_offers_new_credentials_even_when_an_answer_is_outstandi
     visitor.answer()
 
 
+@pytest.mark.parametrize(
+    "candidate", ["candidate:1 1 udp 2122260223 192.0.2.7 50000 typ host", "", "no candidate"]
+)
+async def test_a_trickled_candidate_is_taken_and_changes_nothing(
+    world: World, candidate: str
+) -> None:
+    host = world.person("host")
+    host.join()
+    assert host.frame("trickle", candidate=candidate)["t"] == "media.trickled"
+    await host.publish_and_connect([MICROPHONE])
+    assert host.frame("trickle", candidate=candidate)["t"] == "media.trickled"
+    assert len(host.connection("publishing").tracks) == 1
+
+
+async def test_who_is_not_in_media_has_no_candidates_to_tell(world: World) -> None:
+    with refused("not_in_media"):
+        world.person("visitor").frame("trickle", candidate="")
+
+
 async def test_media_flows_from_publisher_to_subscriber(world: World) -> None:
     host, visitor = world.person("host"), world.person("visitor")
     host.join()
