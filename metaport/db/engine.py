@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import asyncpg
 from sqlalchemy import Connection, event, make_url, text
@@ -25,6 +26,8 @@ DRIVER_ERRORS = (
     asyncpg.InterfaceError,
     OSError,
 )
+
+_TURNS: WeakKeyDictionary[AsyncEngine, asyncio.Lock] = WeakKeyDictionary()
 
 
 def sqlite_url(path: Path) -> str:
@@ -52,7 +55,10 @@ async def prepare(engine: AsyncEngine) -> None:
     Raises DatabaseUnavailable if there is no way in, SchemaUnknown for a database written by a
     later program, and SchemaBehind for an earlier one on PostgreSQL: `metaport db upgrade`.
     """
-    async with reaching(engine), engine.connect() as connection:
+    # The stores of a process come here at once. SQLite would have them wait for one another in
+    # their threads, and give up after 5 s: on a slow disk a schema takes longer.
+    turn = _TURNS.setdefault(engine, asyncio.Lock())
+    async with turn, reaching(engine), engine.connect() as connection:
         await connection.run_sync(_ensure_schema)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from metaport.db import migrate
-from metaport.db.engine import open_engine, sqlite_url
+from metaport.db.engine import connect, open_engine, prepare, sqlite_url
 from metaport.db.errors import DatabaseUnavailable, SchemaUnknown
 from metaport.db.revisions import head, known
 from metaport.db.schema import metadata
@@ -33,6 +33,20 @@ async def test_the_schema_is_created_once(url: str) -> None:
             tables = await connection.run_sync(lambda c: set(inspect(c).get_table_names()))
             assert tables == set(metadata.tables)
         await engine.dispose()
+
+
+async def test_the_stores_of_one_process_take_turns_to_prepare(tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        begun.append(statement)
+
+    engine = connect(sqlite_url(tmp_path / "new.db"))
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    await asyncio.gather(*(prepare(engine) for _ in range(12)))
+    await engine.dispose()
+    assert sum("CREATE TABLE schema_revision" in statement for statement in begun) == 1
+    assert begun.count("BEGIN IMMEDIATE") == 1  # nobody waits for a turn in the database
 
 
 async def test_processes_that_start_together_create_one_schema(url: str) -> None:
