@@ -228,7 +228,7 @@ def _copy(config: Config, arguments: argparse.Namespace) -> int:
 async def _copying(config: Config, arguments: argparse.Namespace) -> int:
     from metaport.migration.copy_document import copy_document, outcome_json, plan_document
     from metaport.migration.copying import copy, plan_only
-    from metaport.migration.errors import Interrupted
+    from metaport.migration.errors import Interrupted, Unreachable
     from metaport.migration.progress import Progress
     from metaport.migration.rejects import RejectFile
 
@@ -242,6 +242,8 @@ async def _copying(config: Config, arguments: argparse.Namespace) -> int:
             order, Progress(lang), RejectFile(arguments.rejects),
             max_rejects=arguments.max_rejects, resume=arguments.resume,
         )  # fmt: skip
+    except Unreachable:
+        raise
     except Interrupted:
         _complain(
             Say(

@@ -3,6 +3,7 @@
 MigrationError          `say` is for the person at the terminal
 ├── Misused             what was asked cannot be: a URL, a rules file, a target that is not empty
 ├── Interrupted         a database went away; what is copied stays, and the copy can be resumed
+│   └── Unreachable     it was not there in the first place
 ├── TooManyRejects      more rows than allowed were refused by the target
 └── BackupRefused       a file that is no backup, damaged, cut short or under another key
 """
@@ -24,6 +25,10 @@ class Misused(MigrationError):
 
 class Interrupted(MigrationError):
     """A database went away while it was at work."""
+
+
+class Unreachable(Interrupted):
+    """A database could not be reached at all."""
 
 
 class TooManyRejects(MigrationError):

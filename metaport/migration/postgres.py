@@ -8,7 +8,7 @@ import asyncpg
 
 from metaport.db.engine import first_line
 from metaport.migration.endpoint import Endpoint
-from metaport.migration.errors import Interrupted, MigrationError
+from metaport.migration.errors import Interrupted, MigrationError, Unreachable
 
 # So that the same value is the same text on every server, and names are always written in full.
 SETTINGS = {
@@ -39,7 +39,7 @@ GONE = (
 
 
 async def open_postgres(endpoint: Endpoint, **settings: str) -> Any:
-    """Connect with settings under which values read the same everywhere. Raises Interrupted."""
+    """Connect with settings under which values read the same everywhere. Raises Unreachable."""
     try:
         return await asyncpg.connect(
             endpoint.dsn,
@@ -47,7 +47,7 @@ async def open_postgres(endpoint: Endpoint, **settings: str) -> Any:
             timeout=20,
         )
     except (*GONE, asyncpg.PostgresError, ValueError) as error:
-        raise Interrupted(
+        raise Unreachable(
             f"데이터베이스에 연결할 수 없습니다: {endpoint.shown}: {first_line(error)}",
             f"no connection to {endpoint.shown}: {first_line(error)}",
         ) from error

@@ -290,6 +290,11 @@ class SqliteTarget:
             with self.part.open("rb") as file:
                 os.fsync(file.fileno())
             self.part.chmod(0o600)
+            # What an earlier database of this name left would be replayed into the new one.
+            for suffix in ("-wal", "-shm"):
+                self.endpoint.path.with_name(self.endpoint.path.name + suffix).unlink(
+                    missing_ok=True
+                )
             self.part.replace(self.endpoint.path)
             _sync_directory(self.endpoint.path.absolute().parent)
 

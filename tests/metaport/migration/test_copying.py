@@ -167,6 +167,17 @@ async def test_only_the_tables_that_are_asked_for_come(
     assert await value(target_url, "SELECT to_regclass('public.nokey') IS NULL")
 
 
+async def test_a_database_that_is_not_there_is_told_without_talk_of_resuming(
+    target_url: str, tmp_path: Path
+) -> None:
+    away = "postgresql://nobody@127.0.0.1:1/none"
+    process = metaport(tmp_path, "copy", "--from", away, "--to", target_url)
+    _, complaint = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 1
+    assert complaint.startswith("metaport: no connection to postgresql://nobody@127.0.0.1:1/none")
+    assert complaint.count("\n") == 1
+
+
 async def test_a_database_that_dies_meanwhile_is_told_and_the_copy_goes_on(
     postgres_url: str, target_url: str, tmp_path: Path
 ) -> None:

@@ -178,3 +178,22 @@ async def test_a_file_that_exists_is_not_written_over(postgres_url: str, tmp_pat
     with pytest.raises(Misused, match="exists"):
         await copied(postgres_url, sqlite_url(tmp_path / "kept.db"), tmp_path)
     assert (tmp_path / "kept.db").read_bytes() == b"kept"
+
+
+async def test_nothing_of_the_database_before_comes_into_the_one_that_replaces_it(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    await run(postgres_url, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (7)")
+    file = tmp_path / "old.db"
+    old = sqlite3.connect(file)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    old.execute("INSERT INTO t VALUES (1)")
+    old.commit()
+    log = (tmp_path / "old.db-wal").read_bytes()
+    old.close()
+    (tmp_path / "old.db-wal").write_bytes(log)  # as a kill leaves it
+    await copied(postgres_url, sqlite_url(file), tmp_path, overwrite="old.db")
+    now = sqlite3.connect(file)
+    assert now.execute("SELECT id FROM t").fetchall() == [(7,)]
+    now.close()
