@@ -11,7 +11,7 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
-from functools import reduce
+from functools import cache, reduce
 from types import MappingProxyType
 
 # Quantities have up to 19 digits, prices up to 25: 100 digits hold their products and any sum of
@@ -55,6 +55,26 @@ CURRENCIES: Mapping[str, Currency] = MappingProxyType(
         )
     }
 )
+
+
+@cache
+def find_currency(code: str) -> Currency | None:
+    """Return a currency of ISO 4217 that has coins, or money of account like them; else None.
+
+    What is not in `CURRENCIES` goes by its code in both languages. Gold, units of account and
+    the code for tests have no smallest coin and are not found.
+    """
+    known = CURRENCIES.get(code)
+    if known is not None:
+        return known
+    import iso4217  # noqa: PLC0415 - it parses the whole table
+
+    digits = str(iso4217.raw_table.get(code, {}).get("CcyMnrUnts"))
+    if not digits.isdecimal():
+        return None
+    decimals = int(digits)
+    coin = f"{code} {Decimal(1).scaleb(-decimals)}"
+    return Currency(code, decimals, code, code, coin, coin)
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:

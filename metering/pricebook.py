@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from metering.errors import PriceBookError, PriceMissing
 from metering.meters import METERS, SESSION_METERS
-from metering.money import CURRENCIES, EXACT, Currency
+from metering.money import EXACT, Currency, find_currency
 from metering.rating.adjustments import Discount, Fee, Level, Titles, Truncation
 from metering.rating.rounding import Rounding, Scope, Way
 from metering.rating.tiers import Tier, Tiers, per_unit
@@ -166,10 +166,11 @@ class _Reader:
             found = re.search(r"at line (\d+)", str(error))
             raise self._refusal(int(found[1]) if found else None, str(error)) from error
         self._only(tree, {"currency", "vat_percent", "version", "truncate"}, None)
-        currency = CURRENCIES.get(str(tree.get("currency")))
+        currency = find_currency(str(tree.get("currency")))
         if currency is None:
-            known = ", ".join(CURRENCIES)
-            raise self._refusal(self._line("currency"), f"currency is to be one of {known}")
+            raise self._refusal(
+                self._line("currency"), "currency is to be a code of ISO 4217, like KRW"
+            )
         line = self._line("vat_percent")
         vat_percent = self._decimal(tree.get("vat_percent"), "vat_percent", line)
         tables = tree.get("version")

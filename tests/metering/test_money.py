@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering.money import CURRENCIES, EXACT, plain, total
+from metering.money import CURRENCIES, EXACT, find_currency, plain, total
 
 WON = CURRENCIES["KRW"]
 amounts = st.decimals(0, 10**15, places=9)
@@ -24,6 +24,24 @@ def test_a_half_won_is_rounded_up(exact: str, rounded: str) -> None:
 def test_other_currencies_have_smaller_coins() -> None:
     assert str(CURRENCIES["USD"].round(Decimal("0.125"))) == "0.13"
     assert str(WON.round(Decimal("12.345"), 2)) == "12.35"
+
+
+@pytest.mark.parametrize(
+    ("code", "rounded", "coin"),
+    [("BHD", "1.235", "BHD 0.001"), ("GBP", "1.23", "GBP 0.01"), ("VND", "1", "VND 1")],
+)
+def test_any_currency_of_the_standard_rounds_to_its_own_coin(
+    code: str, rounded: str, coin: str
+) -> None:
+    currency = find_currency(code)
+    assert currency is not None
+    assert str(currency.round(Decimal("1.2345"))) == rounded
+    assert currency.coin("ko") == currency.coin("en") == coin
+
+
+@pytest.mark.parametrize("code", ["BTC", "krw", "", "XAU", "XXX", "XDR"])
+def test_what_is_no_currency_or_has_no_coin_is_not_found(code: str) -> None:
+    assert find_currency(code) is None
 
 
 @given(amounts)

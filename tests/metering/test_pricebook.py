@@ -282,8 +282,8 @@ def test_the_line_is_that_of_the_version_at_fault() -> None:
     ("text", "told"),
     [
         (HEAD, "None: there is no [[version]]"),
-        (version(), "None: currency is to be one of KRW, JPY, USD, EUR"),
-        (GOOD.replace("KRW", "BTC"), "1: currency is to be one of KRW, JPY, USD, EUR"),
+        (version(), "None: currency is to be a code of ISO 4217, like KRW"),
+        (GOOD.replace("KRW", "BTC"), "1: currency is to be a code of ISO 4217, like KRW"),
         (GOOD.replace("vat_percent = 10", "vat_percent = -10"), "2: vat_percent is to be"),
         (GOOD.replace("vat_percent = 10", "vat = 10"), "2: vat is not known here"),
         (GOOD.replace("effective = 2026-01-01", "effective = 2026"), "5: effective is to be"),
