@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from sqlalchemy import Connection, create_engine, inspect, text
 
@@ -142,6 +143,7 @@ async def _is_standing(
     return True
 
 
+@cache
 def _seeds(revision: str) -> dict[str, int]:
     """Count the rows that this product's migrations write themselves."""
     with tempfile.TemporaryDirectory(prefix="metaport-") as directory:

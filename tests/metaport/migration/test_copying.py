@@ -71,7 +71,7 @@ async def test_a_kill_leaves_whole_chunks_and_the_copy_goes_on(
     await run(
         postgres_url,
         "CREATE TABLE big (id bigint PRIMARY KEY, body text);"
-        "INSERT INTO big SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 400000) g;"
+        "INSERT INTO big SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 200000) g;"
         "ANALYZE big",
     )
     process = metaport(tmp_path, "copy", "--from", postgres_url, "--to", target_url, "--jobs", "1")
@@ -91,12 +91,12 @@ async def test_a_kill_leaves_whole_chunks_and_the_copy_goes_on(
     with pytest.raises(Misused, match="unfinished: go on with --resume"):
         await copied(postgres_url, target_url, tmp_path)
     done = await value(target_url, recorded)
-    assert 0 < done < 400_000
+    assert 0 < done < 200_000
     assert await value(target_url, "SELECT count(*) FROM big") == done
     with pytest.raises(CopyUnfinished):
         await open_engine(target_url)
     outcome = await copied(postgres_url, target_url, tmp_path, resume=True)
-    assert outcome.rows == {"public.big": 400_000}
+    assert outcome.rows == {"public.big": 200_000}
     assert len(outcome.run.snapshots) == 2
     same = "SELECT count(*) || ' ' || sum(hash_record_extended(big, 0)) FROM big"
     assert await value(target_url, same) == await value(postgres_url, same)
@@ -184,7 +184,7 @@ async def test_a_database_that_dies_meanwhile_is_told_and_the_copy_goes_on(
     await run(
         postgres_url,
         "CREATE TABLE big (id bigint PRIMARY KEY, body text);"
-        "INSERT INTO big SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 300000) g;"
+        "INSERT INTO big SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 150000) g;"
         "ANALYZE big",
     )
     process = metaport(tmp_path, "copy", "--from", postgres_url, "--to", target_url, "--jobs", "1")
@@ -208,4 +208,4 @@ async def test_a_database_that_dies_meanwhile_is_told_and_the_copy_goes_on(
     assert "--resume" in complaint
     assert "Traceback" not in complaint
     await copied(postgres_url, target_url, tmp_path, resume=True)
-    assert await value(target_url, "SELECT count(*) FROM big") == 300_000
+    assert await value(target_url, "SELECT count(*) FROM big") == 150_000
