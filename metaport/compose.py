@@ -50,7 +50,7 @@ from metaport.config import Config
 from metaport.db.accounts import SqlAccounts
 from metaport.db.apps import SqlApps
 from metaport.db.audit import SqlAudit
-from metaport.db.engine import connect
+from metaport.db.engine import connect, reach
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.idempotency import SqlIdempotency
 from metaport.db.ledger import SqlLedger
@@ -121,6 +121,9 @@ TRIM_S = 5.0
 SHIP_S = 3.0
 # A database that drops packets does not keep chat from starting.
 DATABASE_DEADLINE_S = 2.0
+# One that answers is waited for while its schema is made: seconds on a slow disk, and whoever
+# came meanwhile would be told that rooms are away.
+SCHEMA_DEADLINE_S = 60.0
 
 
 def identity_of(claims: Claims) -> Identity:
@@ -196,6 +199,8 @@ async def _try_ledger(ledger: SqlLedger) -> None:
     """Tell at once when the database is away; chat goes on and usage waits in the local log."""
     try:
         async with asyncio.timeout(DATABASE_DEADLINE_S):
+            await reach(ledger.engine)
+        async with asyncio.timeout(SCHEMA_DEADLINE_S):
             await ledger.prepare()
     except (DatabaseUnavailable, TimeoutError) as error:
         logger.error("the database is away: %s", error or "no answer")
@@ -414,10 +419,8 @@ class HubProcess:
         )
         try:
             # Nobody comes in before it is known who may enter where, unless the database is away.
-            await self._rooms.try_to_look(DATABASE_DEADLINE_S)
-            await self._moderation.try_to_look(DATABASE_DEADLINE_S)
-            await self._spaces.try_to_look(DATABASE_DEADLINE_S)
-            await self._events.try_to_look(DATABASE_DEADLINE_S)
+            watches = (self._rooms, self._moderation, self._spaces, self._events)
+            await asyncio.gather(*(each.try_to_look(DATABASE_DEADLINE_S) for each in watches))
             await site.start()
             await self._siblings.start()
             await self._announce_sent()

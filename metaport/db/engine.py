@@ -62,6 +62,12 @@ async def prepare(engine: AsyncEngine) -> None:
         await connection.run_sync(_ensure_schema)
 
 
+async def reach(engine: AsyncEngine) -> None:
+    """Connect once. Raises DatabaseUnavailable."""
+    async with reaching(engine), engine.connect():
+        pass
+
+
 @asynccontextmanager
 async def reaching(engine: AsyncEngine) -> AsyncIterator[None]:
     """Turn whatever keeps the body from the database into DatabaseUnavailable."""

@@ -16,10 +16,10 @@ from yarl import URL
 
 import metering
 from metaport import admin
-from metaport.compose import run_hub
+from metaport.compose import DATABASE_DEADLINE_S, run_hub
 from metaport.config import Config
-from metaport.db.engine import open_engine
 from metaport.db.ledger import open_ledger
+from metaport.db.migrate import SCHEMA_LOCK
 from metaport.tokens import Tokens
 
 PRICES = Path(metering.__file__).with_name("pricebook.default.toml")
@@ -389,13 +389,35 @@ async def test_reading_too_fast_is_told(hub):
     assert statuses.count(429) >= 1
 
 
+async def test_a_database_that_takes_long_to_make_its_tables_is_waited_for(
+    config, postgres_url, caplog
+):
+    config = replace(config, database=replace(config.database, url=postgres_url))
+    other = await asyncpg.connect(postgres_url)
+    await other.execute("SELECT pg_advisory_lock($1)", SCHEMA_LOCK)
+
+    async def let_go():
+        async with asyncio.timeout(20):
+            while True:
+                waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                if await other.fetchval(waiting):
+                    break
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(DATABASE_DEADLINE_S * 1.5)
+        await other.close()
+
+    letting = asyncio.create_task(let_go())
+    async with serving(config) as hub, talking(hub, "lobby") as ask:
+        assert letting.done()
+        assert (await ask(t="send", body="first"))["offset"] == 1
+    assert "the database is away" not in caplog.text
+
+
 async def test_while_the_database_is_away_the_past_is_refused_and_then_whole(config, postgres_url):
     """Chat goes on through the outage, and what was said in it is in history afterwards."""
     name = urlsplit(postgres_url).path[1:]
     config = replace(config, database=replace(config.database, url=postgres_url))
     admin_url = postgres_url.replace(f"/{name}", "/postgres")
-    # To make the tables may take longer than a start waits for the database.
-    await (await open_engine(postgres_url)).dispose()
 
     async def execute(statement):
         connection = await asyncpg.connect(admin_url)
