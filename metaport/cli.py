@@ -88,6 +88,7 @@ def _parser(lang: Lang) -> argparse.ArgumentParser:
             "Text, voice and video chat server with usage metering",
         ),
     )
+    top.add_argument("--lang", choices=("ko", "en"), dest="_", help=say("언어", "language"))
     commands = top.add_subparsers(required=True, metavar=say("명령", "command"))
 
     def add(

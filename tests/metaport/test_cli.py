@@ -69,6 +69,14 @@ def test_the_language_may_be_asked_for(argv: list[str], lang: str) -> None:
     assert cli._language(argv) == lang
 
 
+@pytest.mark.parametrize("argv", [["--lang", "ko", "version"], ["version", "--lang", "ko"]])
+def test_the_language_may_stand_before_the_command(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out.startswith("metaport ")
+
+
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
     assert "start the whole server" in capsys.readouterr().err
