@@ -1,14 +1,16 @@
 """What is laid down about rooms, on SQL: changed one by one, read by every hub."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import asyncpg
 from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chatd.room_book import RoomSettings
+from metaport.db.group_commit import GroupCommit
 from metaport.db.reads import Read, ReadPool
 from metaport.db.store import SqlStore
 from metaport.db.tables.room import room_settings
@@ -26,12 +28,23 @@ class RoomChange(NamedTuple):
     revision: int
 
 
+class _Wish(NamedTuple):
+    """What somebody wants laid down, None for nothing any more, where what is there `fits`."""
+
+    room: str
+    settings: RoomSettings | None
+    fits: Callable[[RoomSettings | None], bool]
+    by: str
+    at_s: float
+
+
 class SqlRooms(SqlStore):
     """The settings of all rooms; single ones are read by `reads` where it is given."""
 
     def __init__(self, engine: AsyncEngine, reads: ReadPool | None = None) -> None:
         super().__init__(engine)
         self._reads = reads
+        self._changes = GroupCommit("commit rooms", self._commit, _is_of_one)
 
     async def get(self, room: str) -> RoomSettings | None:
         """Return what is laid down about a room."""
@@ -51,29 +64,20 @@ class SqlRooms(SqlStore):
 
     async def create(self, settings: RoomSettings, by: str, at_s: float) -> RoomSettings | None:
         """Lay something down about a room; where something is, change nothing and return it."""
-        async with self._writing() as connection:
-            found = await self._get(connection, settings.room)
-            if found is None:
-                await self._write(connection, settings, by, at_s)
-            return found
+        wish = _Wish(settings.room, settings, lambda found: found is None, by, at_s)
+        return await self._changes.do(wish)
 
     async def change(
         self, before: RoomSettings, settings: RoomSettings, by: str, at_s: float
     ) -> bool:
         """Lay something else down; False, and nothing done, where it is not `before` any more."""
-        async with self._writing() as connection:
-            if await self._get(connection, settings.room) != before:
-                return False
-            await self._write(connection, settings, by, at_s)
-            return True
+        wish = _Wish(settings.room, settings, lambda found: found == before, by, at_s)
+        return await self._changes.do(wish) == before
 
     async def remove(self, room: str, by: str, at_s: float) -> bool:
         """Lay nothing down any more; False where nothing was."""
-        async with self._writing() as connection:
-            found = await self._get(connection, room)
-            if found is not None:
-                await self._write(connection, found, by, at_s, removed=True)
-            return found is not None
+        wish = _Wish(room, None, lambda found: found is not None, by, at_s)
+        return await self._changes.do(wish) is not None
 
     async def since(self, revision: int, limit: int) -> Sequence[RoomChange]:
         """Return the first changes after a revision, in their order."""
@@ -92,38 +96,28 @@ class SqlRooms(SqlStore):
             return await connection.scalar(select(func.max(room_settings.c.revision))) or 0
 
     async def _get(self, connection: AsyncConnection, room: str) -> RoomSettings | None:
-        table = room_settings.c
-        query = select(room_settings).where(table.room == room, ~table.removed)
-        row = (await connection.execute(query)).first()
-        return None if row is None else _settings(row)
+        return (await self._standing(connection, [room])).get(room)
 
-    async def _write(
-        self,
-        connection: AsyncConnection,
-        settings: RoomSettings,
-        by: str,
-        at_s: float,
-        *,
-        removed: bool = False,
-    ) -> None:
-        last = await connection.scalar(select(func.max(room_settings.c.revision))) or 0
-        values = {
-            "room": settings.room,
-            "kind": settings.kind,
-            "persistent": settings.persistent,
-            "capacity": settings.capacity,
-            "users": json.dumps(settings.users, ensure_ascii=False),
-            "guests": settings.guests,
-            "subscribed": settings.subscribed,
-            "removed": removed,
-            "revision": last + 1,
-            "changed_by": by,
-            "changed_at_s": int(at_s),
-        }
-        statement = self._insert(room_settings).values(values)
-        await connection.execute(
-            statement.on_conflict_do_update(index_elements=["room"], set_=values)
-        )
+    async def _standing(
+        self, connection: AsyncConnection, rooms: Iterable[str]
+    ) -> dict[str, RoomSettings]:
+        table = room_settings.c
+        query = select(room_settings).where(table.room.in_(rooms), ~table.removed)
+        return {row.room: _settings(row) for row in (await connection.execute(query)).all()}
+
+    async def _commit(self, wishes: Sequence[_Wish]) -> list[RoomSettings | None]:
+        """Do what can be done of each wish in one transaction; return what each has found."""
+        async with self._writing() as connection:
+            standing = await self._standing(connection, sorted({wish.room for wish in wishes}))
+            last = await connection.scalar(select(func.max(room_settings.c.revision))) or 0
+            found, rows = _granted(wishes, standing, last)
+            if rows:
+                insert = self._insert(room_settings)
+                update = {name: insert.excluded[name] for name in rows[0]}
+                await connection.execute(
+                    insert.on_conflict_do_update(index_elements=["room"], set_=update), rows
+                )
+        return found
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
@@ -131,6 +125,52 @@ class SqlRooms(SqlStore):
             if connection.dialect.name == "postgresql":
                 await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             yield connection
+
+
+def _granted(
+    wishes: Sequence[_Wish], standing: dict[str, RoomSettings], last: int
+) -> tuple[list[RoomSettings | None], list[dict[str, Any]]]:
+    """Grant wishes one after the other; return what each found, and rows by their revision.
+
+    Of a room that was changed more than once the last row is there: nobody sees those before it.
+    """
+    found: list[RoomSettings | None] = []
+    rows: dict[str, dict[str, Any]] = {}
+    for wish in wishes:
+        was = standing.get(wish.room)
+        found.append(was)
+        settings = wish.settings or was
+        if not wish.fits(was) or settings is None:
+            continue
+        last += 1
+        rows.pop(wish.room, None)
+        rows[wish.room] = {
+            "room": wish.room,
+            "kind": settings.kind,
+            "persistent": settings.persistent,
+            "capacity": settings.capacity,
+            "users": json.dumps(settings.users, ensure_ascii=False),
+            "guests": settings.guests,
+            "subscribed": settings.subscribed,
+            "removed": wish.settings is None,
+            "revision": last,
+            "changed_by": wish.by,
+            "changed_at_s": int(wish.at_s),
+        }
+        if wish.settings is None:
+            del standing[wish.room]
+        else:
+            standing[wish.room] = wish.settings
+    return found, list(rows.values())
+
+
+def _is_of_one(error: BaseException | None) -> bool:
+    """Tell whether a value could not be kept, so that nothing was done, or something else."""
+    while error is not None:
+        if isinstance(error, asyncpg.DataError | ValueError | OverflowError):
+            return True
+        error = error.__cause__
+    return False
 
 
 _KEPT = [
