@@ -12,10 +12,13 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from metaport.account_commands import APP, USER
 from metaport.language import Lang, Say
+from metaport.resource_verbs import SHOWN, Misused, Run, Verb, listed, on, plain, settings_of
 
 if TYPE_CHECKING:
     from metaport.client.server import Server
@@ -26,60 +29,12 @@ DONE, WRONG, MISUSED = 0, 1, 2
 TTL_S = 300
 WHO = "command-line"
 # Milliseconds since the Unix epoch, in answers of the API.
-MOMENTS = frozenset({"at", "until", "opens_at", "created_at", "approved_at"})
+MOMENTS = frozenset(
+    {"at", "until", "opens_at", "created_at", "approved_at",
+     "ends_at", "asked_at", "confirmed_at", "ended_at", "began_at", "renewed_at", "expires_at"}
+)  # fmt: skip
 
 Load = Callable[[argparse.Namespace], "Config"]
-Run = Callable[["Server", argparse.Namespace], Awaitable[Any]]
-
-
-class Misused(Exception):
-    """The command line says something that means nothing."""
-
-    def __init__(self, say: Say) -> None:
-        self.say = say
-        super().__init__(say.en)
-
-
-class Verb(NamedTuple):
-    """A command: its positional words, whether it takes KEY=VALUE, and what it does."""
-
-    name: str
-    words: tuple[str, ...]
-    takes: bool
-    say: Say
-    run: Run
-
-
-def _listed(columns: str, resource: Callable[[Server], Any]) -> Run:
-    async def run(server: Server, _: argparse.Namespace) -> Any:
-        return columns.split(), [each async for each in resource(server).list()]
-
-    return run
-
-
-def _on(kind: str) -> Callable[[Server], Any]:
-    """Return what makes the client of a kind of resource, imported when it is needed."""
-
-    def make(server: Server) -> Any:
-        from metaport.client import people, rooms, spaces
-
-        made = {
-            "room": rooms.Rooms, "space": spaces.Spaces, "user": people.Users, "app": people.Apps,
-        }  # fmt: skip
-        return made[kind](server)
-
-    return make
-
-
-def _plain(kind: str, method: str, *words: str) -> Run:
-    """Return what calls a method of a resource with the words and the KEY=VALUE given."""
-
-    async def run(server: Server, given: argparse.Namespace) -> Any:
-        call = getattr(_on(kind)(server), method)
-        fields = settings_of(getattr(given, "settings", []))
-        return await call(*(getattr(given, word) for word in words), **fields)
-
-    return run
 
 
 def _act(name: str) -> Run:
@@ -87,18 +42,18 @@ def _act(name: str) -> Run:
         fields = settings_of(given.settings)
         if name == "move":
             fields["to"] = given.to
-        return await _on("room")(server).moderate(name, given.room, given.user, **fields)
+        return await on("room")(server).moderate(name, given.room, given.user, **fields)
 
     return run
 
 
 async def _people(server: Server, given: argparse.Namespace) -> Any:
-    found: AsyncIterator[Any] = _on("room")(server).people(given.room)
+    found: AsyncIterator[Any] = on("room")(server).people(given.room)
     return ["user", "name", "connections", "muted", "media"], [each async for each in found]
 
 
 async def _state(server: Server, given: argparse.Namespace) -> Any:
-    spaces, patch = _on("space")(server), settings_of(given.settings)
+    spaces, patch = on("space")(server), settings_of(given.settings)
     if patch:
         return await spaces.change_state(given.space, patch)
     return await spaces.state(given.space)
@@ -108,22 +63,22 @@ _PERSON = ("room", "user")
 VERBS: Mapping[str, tuple[Verb, ...]] = {
     "room": (
         Verb("list", (), False, Say("설정된 방 목록", "list rooms"),
-             _listed("room kind capacity guests present", _on("room"))),
+             listed("room kind capacity guests present", on("room"))),
         Verb("show", ("room",), False, Say("방 하나", "show a room"),
-             _plain("room", "show", "room")),
+             plain("room", "show", "room")),
         Verb("create", ("room",), True, Say("방 만들기", "make a room"),
-             _plain("room", "create", "room")),
+             plain("room", "create", "room")),
         Verb("change", ("room",), True, Say("방 설정 변경", "change a room"),
-             _plain("room", "change", "room")),
+             plain("room", "change", "room")),
         Verb("remove", ("room",), False, Say("방 설정 삭제", "remove a room's settings"),
-             _plain("room", "remove", "room")),
+             plain("room", "remove", "room")),
         Verb("people", ("room",), False, Say("방에 있는 사람", "who is in a room"), _people),
         Verb("figures", ("room",), False, Say("현재 수치", "live figures"),
-             _plain("room", "figures", "room")),
+             plain("room", "figures", "room")),
         Verb("say", ("room", "body"), True, Say("서버로서 말하기", "say something as the server"),
-             _plain("room", "say", "room", "body")),
+             plain("room", "say", "room", "body")),
         Verb("erase", ("room", "message"), True, Say("메시지 지우기", "remove a message"),
-             _plain("room", "remove_message", "room", "message")),
+             plain("room", "remove_message", "room", "message")),
         Verb("mute", _PERSON, True, Say("음소거", "mute somebody"), _act("mute")),
         Verb("unmute", _PERSON, True, Say("음소거 해제", "lift a mute"), _act("unmute")),
         Verb("kick", _PERSON, True, Say("잠시 내보내기", "send out for a while"), _act("kick")),
@@ -132,47 +87,35 @@ VERBS: Mapping[str, tuple[Verb, ...]] = {
         Verb("move", (*_PERSON, "to"), True, Say("다른 방으로", "move to another room"),
              _act("move")),
         Verb("end-media", _PERSON, False, Say("음성·영상 끝내기", "end voice and video"),
-             _plain("room", "end_media", "room", "user")),
+             plain("room", "end_media", "room", "user")),
     ),
     "space": (
         Verb("list", (), False, Say("공간 목록", "list spaces"),
-             _listed("space title_ko capacity zone open opens_at", _on("space"))),
+             listed("space title_ko capacity zone open opens_at", on("space"))),
         Verb("show", ("space",), False, Say("공간 하나", "show a space"),
-             _plain("space", "show", "space")),
+             plain("space", "show", "space")),
         Verb("create", ("space",), True, Say("공간 만들기", "make a space"),
-             _plain("space", "create", "space")),
+             plain("space", "create", "space")),
         Verb("change", ("space",), True, Say("공간 설정 변경", "change a space"),
-             _plain("space", "change", "space")),
+             plain("space", "change", "space")),
         Verb("remove", ("space",), False, Say("공간 설정 삭제", "remove a space's settings"),
-             _plain("space", "remove", "space")),
+             plain("space", "remove", "space")),
         Verb("state", ("space",), True,
              Say("공간 상태 보기, KEY=VALUE로 변경", "show a space's state, or change it"),
              _state),
     ),
-    "user": (
-        Verb("list", (), False, Say("계정 목록", "list accounts"),
-             _listed("id login name state app", _on("user"))),
-        Verb("show", ("user",), False, Say("계정 하나", "show an account"),
-             _plain("user", "show", "user")),
-        Verb("approve", ("user",), False, Say("계정 승인", "approve an account"),
-             _plain("user", "approve", "user")),
-        Verb("suspend", ("user", "reason"), False, Say("계정 정지", "suspend an account"),
-             _plain("user", "suspend", "user", "reason")),
-    ),
-    "app": (
-        Verb("list", (), False, Say("앱 목록", "list apps"),
-             _listed("id name state created_at", _on("app"))),
-        Verb("create", ("app", "name"), False, Say("앱 만들기", "make an app"),
-             _plain("app", "create", "app", "name")),
-        Verb("change", ("app",), True, Say("앱 변경, 정지", "change or suspend an app"),
-             _plain("app", "change", "app")),
-    ),
+    "user": USER,
+    "app": APP,
 }  # fmt: skip
 KINDS = {
     "room": Say("방: 설정, 참가자, 조치", "rooms: settings, people, moderation"),
     "space": Say("공간: 설정, 운영 시간, 상태", "spaces: settings, hours, state"),
     "user": Say("계정", "accounts"),
     "app": Say("앱", "apps"),
+}
+GROUPS = {
+    ("app", "key"): Say("앱의 키", "keys of an app"),
+    ("user", "role"): Say("계정의 역할", "roles of an account"),
 }
 
 
@@ -194,20 +137,37 @@ def add_commands(
         text = KINDS[kind].to(lang)
         parser = commands.add_parser(kind, help=text, description=text)
         within = parser.add_subparsers(required=True, metavar=Say("명령", "command").to(lang))
+        groups = {}
         for verb in verbs:
-            said = verb.say.to(lang)
-            one = within.add_parser(verb.name, parents=[asking], help=said, description=said)
-            for word in verb.words:
-                one.add_argument(word)
-            if verb.takes:
-                one.add_argument(
-                    "settings", nargs="*", metavar="KEY=VALUE",
-                    help=Say(
-                        "설정: 값은 JSON 또는 글자 그대로 (예: capacity=20 note='조용히')",
-                        "fields: values as JSON or plain text (capacity=20 note='be quiet')",
-                    ).to(lang),
-                )  # fmt: skip
+            *of, name = verb.name.split()
+            if of and of[0] not in groups:
+                titled = GROUPS[kind, of[0]].to(lang)
+                group = within.add_parser(of[0], help=titled, description=titled)
+                groups[of[0]] = group.add_subparsers(
+                    required=True, metavar=Say("명령", "command").to(lang)
+                )
+            said, place = verb.say.to(lang), groups[of[0]] if of else within
+            one = place.add_parser(name, parents=[asking], help=said, description=said)
+            _take_words(one, verb, lang)
             one.set_defaults(command=lambda given, run=verb.run: command(load, run, given))
+
+
+def _take_words(one: argparse.ArgumentParser, verb: Verb, lang: Lang) -> None:
+    for word in verb.words:
+        one.add_argument(word)
+    for option in verb.options:
+        if option.file:
+            one.add_argument(option.name, type=Path, metavar="FILE", help=option.say.to(lang))
+        else:
+            one.add_argument(option.name, action="store_true", help=option.say.to(lang))
+    if verb.takes:
+        one.add_argument(
+            "settings", nargs="*", metavar="KEY=VALUE",
+            help=Say(
+                "설정: 값은 JSON 또는 글자 그대로 (예: capacity=20 note='조용히')",
+                "fields: values as JSON or plain text (capacity=20 note='be quiet')",
+            ).to(lang),
+        )  # fmt: skip
 
 
 def command(load: Load, run: Run, given: argparse.Namespace) -> int:
@@ -284,27 +244,11 @@ def authority_of(config: Config) -> str | None:
     return str(path) if path.exists() else None
 
 
-def settings_of(words: list[str]) -> dict[str, Any]:
-    """Read KEY=VALUE: values are JSON, or the text itself. Raises `Misused`."""
-    import msgspec
-
-    fields: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise Misused(
-                Say(f"{word!r}: KEY=VALUE로 적어 주세요", f"{word!r}: write it as KEY=VALUE")
-            )
-        try:
-            fields[name] = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            fields[name] = value
-    return fields
-
-
 def _print(answer: Any, lang: Lang, zone: str, *, as_json: bool) -> None:
     import msgspec
 
+    if answer is SHOWN:
+        return
     if as_json:
         told = answer[1] if isinstance(answer, tuple) else answer
         print(msgspec.json.format(msgspec.json.encode(told)).decode())

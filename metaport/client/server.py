@@ -117,6 +117,25 @@ class Server:
                 return
             query = {**query, after: page.next}
 
+    async def stream(self, path: str) -> AsyncIterator[bytes]:
+        """Yield an answer piece by piece, however long it is; asked once.
+
+        Raises:
+            ServerProblem: it refused.
+            Unreachable: no answer, or one that ended too early.
+        """
+        assert self._session is not None, "used outside of its context"
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=TIMEOUT_S)
+        url = URL(f"{self.url}{path}", encoded=True)
+        try:
+            async with self._session.get(url, timeout=timeout) as response:
+                if response.status >= 400:
+                    raise _refusal(self.url, response.status, await response.read())
+                async for piece in response.content.iter_any():
+                    yield piece
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unreachable(self.url, str(error) or type(error).__name__) from None
+
     async def _ask(
         self,
         method: str,
@@ -159,5 +178,9 @@ class Server:
             raise Unreachable(self.url, str(error) or type(error).__name__) from None
         if response.status < 400:
             return response.status, told
-        problem = problem_of(response.status, told)
-        raise problem or Unreachable(self.url, f"HTTP {response.status} without a problem document")
+        raise _refusal(self.url, response.status, told)
+
+
+def _refusal(url: str, status: int, told: bytes) -> ServerProblem | Unreachable:
+    problem = problem_of(status, told)
+    return problem or Unreachable(url, f"HTTP {status} without a problem document")

@@ -153,3 +153,20 @@ async def test_something_else_than_the_api_is_told(failing, answer):
 
 def test_names_are_one_segment_whatever_is_in_them():
     assert path_of("/rooms/{room}/x", room="a/../b?c#d%") == "/rooms/a%2F..%2Fb%3Fc%23d%25/x"
+
+
+async def test_a_long_answer_that_is_cut_off_is_not_taken_for_whole():
+    async def cut(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"rows":[')
+        request.transport.abort()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/export", cut)
+    async with TestServer(app) as running:
+        url = str(running.make_url("")).rstrip("/")
+        async with Server(url, "token") as server:
+            with pytest.raises(Unreachable):
+                _ = [piece async for piece in server.stream("/export")]

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from metaport.cli import main
-from metaport.resource_commands import Misused, own_url, settings_of, shown, table
+from metaport.resource_commands import own_url, shown, table
+from metaport.resource_verbs import Misused, settings_of
 from tests.metaport import test_compose
 from tests.metaport.test_compose import bearer
 
