@@ -317,7 +317,10 @@ export class Room extends Emitter {
     this.emit("muted", { what, until, by, note });
   }
 
-  /** A moderator has removed a message: its place stays, what it said does not. */
+  /**
+   * A moderator has removed a message: its place stays, what it said does not.
+   * @param {{epoch: string, offset: number, by?: string, note?: string}} removal
+   */
   #withdraw({ epoch, offset, by, note }) {
     const message = epoch === this.epoch ? this.#timeline.at(offset) : undefined;
     if (!message || message.removed) return;
