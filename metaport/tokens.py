@@ -44,6 +44,9 @@ ALGORITHM = "HS256"
 NAME_CHARACTERS = 128
 # A server that keeps no time is a minute off before somebody notices, rarely more.
 LEEWAY_S = 90.0
+# A third of what a read over HTTP takes went into opening a token seen just before (py-spy). A
+# backend has few tokens; in a storm of joins each is new, and the oldest makes room.
+REMEMBERED, REMEMBERED_CHARACTERS = 1_000, 2_048
 # A cookie is an access token that only a browser of ours sends (`metaport.api.cookies`).
 ACCESS, REFRESH, COOKIE = "access", "refresh", "cookie"
 # Claims that nobody makes but this server.
@@ -107,6 +110,9 @@ class Claims:
     """Of a refresh token: see `metaport.session_turns`."""
 
 
+_Opened = tuple[Claims, Mapping[str, Any], float]
+
+
 class PublicKeys(Protocol):
     """Keys of other signers; `metaport.jwks.JwksKeys` is one."""
 
@@ -159,6 +165,8 @@ class Tokens:
         known = [s.encode() if isinstance(s, str) else s for s in (secret, *former)]
         self._secrets = {_fingerprint(each): each for each in known}
         self._signing_kid = _fingerprint(known[0])
+        # What these secrets have verified; what they have not is looked at each time.
+        self._read_before: dict[str, _Opened] = {}
 
     def mint(
         self,
@@ -264,19 +272,32 @@ class Tokens:
             return replace(claims, expires_at=claims.expires_at + leeway_s)
         return claims
 
-    def _read(self, token: str, now: float) -> tuple[Claims, Mapping[str, Any], float]:
+    def _read(self, token: str, now: float) -> _Opened:
         """Check the signature; return the claims, the body, and the leeway of its signer."""
+        if (before := self._read_before.get(token)) is not None:
+            return before
         try:
             header = jwt.get_unverified_header(token)
             if (kid := _app_key(header)) is not None:
                 body, leeway_s = self._open_of_app(token, header, kid, now), self._trust.leeway_s
             else:
                 body, leeway_s = self._open(token, header)
-            return _claims(body), body, leeway_s
+            opened = _claims(body), body, leeway_s
+            # Other keys may be taken back at any time: only those of `use_secrets` are told.
+            if kid is None and header.get("alg") == ALGORITHM:
+                self._remember(token, opened)
+            return opened
         except KeyUndecided as undecided:
             raise TokenUndecided(undecided.retry_after_s) from None
         except (jwt.PyJWTError, KeyUnknown, ValueError, UnicodeError, OverflowError) as error:
             raise TokenInvalid(str(error) or "the key is not known") from None
+
+    def _remember(self, token: str, opened: _Opened) -> None:
+        if len(token) > REMEMBERED_CHARACTERS:
+            return
+        if len(self._read_before) >= REMEMBERED:
+            del self._read_before[next(iter(self._read_before))]
+        self._read_before[token] = opened
 
     def _open(self, token: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         algorithm, kid = header.get("alg"), header.get("kid")

@@ -2,7 +2,8 @@
 
 The server under test has the first core; PostgreSQL and wrk share the second. Each figure is
 measured in turn for both, so that a busy machine is as busy for the one as for the other. At half
-of its own rate, the latency is measured again: `delay()` of wrk spaces the requests.
+of its own rate, the latency is measured again: `delay()` of wrk spaces the requests. Where the
+system allows it, all of them go first on their cores (`loadtest.precedence`).
 """
 
 import argparse
@@ -24,6 +25,7 @@ import asyncpg
 import uvloop
 from aiohttp import ClientSession, web
 
+from loadtest import precedence
 from loadtest.launch import free_port
 from metaport.db.engine import open_engine
 from metaport.tokens import Tokens
@@ -65,6 +67,7 @@ class Server(NamedTuple):
 
     port: int
     pid: int
+    postgres: PostgresServer
 
     def cpu_s(self) -> float:
         """Return the CPU time it has used."""
@@ -122,6 +125,8 @@ def ask(server: Server, method: str, seconds: float, pause_ms: int = 0) -> Measu
         "path": "/api/v1/rooms", "method": method, "token": token, "pause": pause_ms,
         "rooms": ROOMS, "run": secrets.token_hex(4),
     }  # fmt: skip
+    for pid in server.postgres.pids():
+        precedence.share(pid)  # each connection has a process and a session of its own
     before_s = server.cpu_s()
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file, on_core(1):
         file.write(script)
@@ -152,16 +157,18 @@ def read_wrk(printed: str) -> Measured:
 
 
 @contextmanager
-def serving(port: int, url: str, folder: Path, *, by_hand: bool) -> Iterator[Server]:
+def serving(
+    port: int, postgres: PostgresServer, folder: Path, *, by_hand: bool
+) -> Iterator[Server]:
     """Run one of the two servers on the first core."""
     environment = os.environ | {
         "METAPORT_HTTP_PORT": str(port),
         "METAPORT_DATA_DIR": str(folder),
-        "METAPORT_DATABASE_URL": url,
+        "METAPORT_DATABASE_URL": postgres.url,
         "METAPORT_TOKEN_SECRET": SECRET,
         "METAPORT_PROFILE": "bench",
     }
-    words = ["-m", "tests.bench.api", "--bare", str(port), url]
+    words = ["-m", "tests.bench.api", "--bare", str(port), postgres.url]
     ours = ["-m", "metaport", "hub"]
     with on_core(0), (folder / f"{port}.log").open("w") as log:
         server = subprocess.Popen(
@@ -170,7 +177,7 @@ def serving(port: int, url: str, folder: Path, *, by_hand: bool) -> Iterator[Ser
         )  # fmt: skip
     try:
         asyncio.run(answering(port, server))
-        yield Server(port, server.pid)
+        yield Server(port, server.pid, postgres)
     finally:
         server.terminate()
         server.wait(30)
@@ -207,7 +214,7 @@ async def fill(url: str) -> None:
 
 def race(repeats: int) -> bool:
     """Measure both in turn, print a table; say whether the targets are met."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as named:
+    with precedence.taken(), tempfile.TemporaryDirectory(dir="/tmp") as named:
         folder = Path(named)
         with on_core(1):
             postgres = PostgresServer()
@@ -215,8 +222,8 @@ def race(repeats: int) -> bool:
             asyncio.run(fill(postgres.url))
             port, other = free_port(), free_port()
             with (
-                serving(port, postgres.url, folder, by_hand=False) as ours,
-                serving(other, postgres.url, folder, by_hand=True) as bare_one,
+                serving(port, postgres, folder, by_hand=False) as ours,
+                serving(other, postgres, folder, by_hand=True) as bare_one,
             ):
                 met = [
                     compare("GET", ours, bare_one, repeats, READ_SHARE),
@@ -247,7 +254,7 @@ def compare(method: str, mine: Server, other: Server, repeats: int, share: float
         f"CPU {statistics.median(each.cpu_us for each in ours):.0f} and "
         f"{statistics.median(each.cpu_us for each in bares):.0f} us; "
         f"at {half.per_s:,.0f}/s p99 {half.p99_ms:.1f} ms, asked {P99_MS:.0f}; "
-        f"refused {refused}; load {os.getloadavg()[0]:.1f}",
+        f"refused {refused}; load {os.getloadavg()[0]:.1f}, {precedence.told()}",
         flush=True,
     )
     return statistics.median(ratios) >= share and half.p99_ms <= P99_MS and refused == 0

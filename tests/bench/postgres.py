@@ -42,6 +42,12 @@ class PostgresServer:
             self.stop()
         shutil.rmtree(self._directory)
 
+    def pids(self) -> list[int]:
+        """Return the processes of the server: its own and one for each connection."""
+        own = int((self._directory / "data" / "postmaster.pid").read_text("utf-8").split()[0])
+        children = Path(f"/proc/{own}/task/{own}/children").read_text("ascii")
+        return [own, *map(int, children.split())]
+
     def _run(self, program: str, *arguments: str) -> None:
         found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
         subprocess.run(

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from chatd.grants import Rights, to
 from metaport.tokens import (
+    REMEMBERED,
+    REMEMBERED_CHARACTERS,
     Claims,
     TokenError,
     TokenExpired,
     TokenInvalid,
+    TokenRevoked,
     Tokens,
 )
 
@@ -132,3 +135,41 @@ def test_no_text_raises_anything_but_a_token_error(token: str) -> None:
 def test_a_user_id_that_cannot_be_shown_is_not_minted(user: str) -> None:
     with pytest.raises(ValueError, match="a user or name"):
         tokens.mint(user, ttl_s=60)
+
+
+def test_a_token_seen_before_is_asked_for_its_use_its_time_and_its_revocation() -> None:
+    taken: set[str] = set()
+    own = Tokens(SECRET, revoked=lambda claims: claims.user in taken)
+    minted = own.mint("u1", ttl_s=60, now=NOW)
+    assert own.verify(minted, NOW) == own.verify(minted, NOW + 1)
+    with pytest.raises(TokenInvalid, match="refresh"):
+        own.verify_refresh(minted, NOW)
+    with pytest.raises(TokenExpired):
+        own.verify(minted, NOW + 60)
+    with pytest.raises(TokenInvalid):
+        own.verify(minted[:-2] + ("AA" if minted[-2:] != "AA" else "BA"), NOW)
+    taken.add("u1")
+    with pytest.raises(TokenRevoked):
+        own.verify(minted, NOW)
+
+
+def test_a_token_seen_before_ends_with_the_secret_that_signed_it() -> None:
+    own = Tokens(SECRET)
+    minted, shared = own.mint("u1", ttl_s=60, now=NOW), platform_token()
+    for token in (minted, shared):
+        own.verify(token, NOW)
+    own.use_secrets("another secret " * 3, [SECRET])
+    for token in (minted, shared):
+        own.verify(token, NOW)
+    own.use_secrets("another secret " * 3)
+    for token in (minted, shared):
+        with pytest.raises(TokenInvalid):
+            own.verify(token, NOW)
+
+
+def test_of_tokens_seen_before_a_bounded_number_is_remembered() -> None:
+    own = Tokens(SECRET)
+    for number in range(REMEMBERED + 10):
+        own.verify(platform_token(sub=f"u{number}"), NOW)
+    own.verify(platform_token(name="n" * 60, jti="j" * REMEMBERED_CHARACTERS), NOW)
+    assert len(own._read_before) == REMEMBERED
