@@ -1,7 +1,7 @@
 -- The one call of RedisBus: judges whether writes may have been lost, then publishes or reads.
 --
 -- Effects of a script reach replicas and the append-only file as one transaction, so place, stream
--- entry, idempotency key and count stand or fall together. The first write for a draft is XADD:
+-- entry, idempotency key and counts stand or fall together. The first write for a draft is XADD:
 -- when the server takes no writes (OOM, MISCONF, NOREPLICAS) it fails and nothing has happened.
 --
 -- KEYS[1] seed; ARGV[1] operation, ARGV[2] fresh random name, ARGV[3] '1' when a restart keeps
@@ -82,7 +82,8 @@ local function trim(stream, room, max_bytes, age_ms)
   redis.call('XTRIM', stream, 'MINID', digits(high))
 end
 
--- KEYS: seed, lane, three windows of counts, (meta, stream) of each room, idempotency keys.
+-- KEYS: seed, lane, three windows of counts, those of their bytes, (meta, stream) of each room,
+-- idempotency keys.
 local function publish()
   local lane, sequence, known = KEYS[2], tonumber(ARGV[5]), ARGV[6]
   local origin, command = ARGV[7], ARGV[8]
@@ -116,12 +117,12 @@ local function publish()
   if window < 0 or window > 2 then
     return fence('clock')
   end
-  local sent = KEYS[3 + window]
+  local sent, sent_bytes = KEYS[3 + window], KEYS[6 + window]
 
   local rooms = {}
   local argument = 20
   for index = 1, room_count do
-    local meta, stream = KEYS[4 + 2 * index], KEYS[5 + 2 * index]
+    local meta, stream = KEYS[7 + 2 * index], KEYS[8 + 2 * index]
     local room = head_of(meta, stream, meta_s)
     room.meta, room.stream = meta, stream
     room.channel, room.head = ARGV[argument], ARGV[argument + 1]
@@ -135,8 +136,9 @@ local function publish()
   for index = 1, draft_count do
     local room = rooms[tonumber(ARGV[argument])]
     local key = KEYS[tonumber(ARGV[argument + 1])]
-    local subject, middle, tail = ARGV[argument + 2], ARGV[argument + 3], ARGV[argument + 4]
-    argument = argument + 5
+    local subject, size = ARGV[argument + 2], ARGV[argument + 3]
+    local middle, tail = ARGV[argument + 4], ARGV[argument + 5]
+    argument = argument + 6
     local first = key and redis.call('GET', key)
     if first then
       local epoch, offset, at_ms = cmsgpack.unpack(first)
@@ -162,6 +164,9 @@ local function publish()
         end
         if redis.call('HINCRBY', sent, generation .. subject, 1) == 1 then
           redis.call('EXPIRE', sent, sent_s)
+        end
+        if redis.call('HINCRBY', sent_bytes, generation .. subject, size) == tonumber(size) then
+          redis.call('EXPIRE', sent_bytes, sent_s)
         end
         redis.call(
           command, room.channel,

@@ -52,6 +52,7 @@ from chatd.redis_script import (
     place_of,
     publish_command,
     read_command,
+    sent_bytes_key,
     sent_counts,
     sent_key,
 )
@@ -348,13 +349,17 @@ class RedisBus:
         counts: list[SentCount] = []
         for node, of_node in by_node.items():
             asked = [(window, partition) for window in windows for partition in of_node]
-            commands = [("HGETALL", sent_key(partition, window)) for window, partition in asked]
-            for (window, _), reply in zip(
-                asked, await self._link.send(node, commands), strict=True
-            ):
+            commands = [
+                ("HGETALL", key(partition, window))
+                for window, partition in asked
+                for key in (sent_key, sent_bytes_key)
+            ]
+            replies = await self._link.send(node, commands)
+            for reply in replies:
                 if isinstance(reply, Exception):
                     raise RedisUnreachable(str(reply))
-                counts += sent_counts(window, reply)
+            for (window, _), sent, sizes in zip(asked, replies[::2], replies[1::2], strict=True):
+                counts += sent_counts(window, sent, sizes)
         return counts
 
     # What the subscriptions hear.

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from chatd.body import body_bytes
 from chatd.bus import Draft
 from chatd.redis_options import RedisOptions
 from chatd.wire import MSGPACK, Message, Since
@@ -18,7 +19,8 @@ SOURCE = resources.files("chatd").joinpath("ordering.lua").read_bytes()
 # Redis names a script by the SHA-1 of its source.
 SHA = hashlib.sha1(SOURCE, usedforsecurity=False).hexdigest()
 
-# `chat.messages_sent` is counted in these; a multiple of them is a ledger's window.
+# `chat.messages_sent` and `chat.text_bytes_in` are counted in these; a multiple of them is a
+# ledger's window.
 WINDOW_S = 900
 
 # Hash slots (Redis Cluster specification).
@@ -111,6 +113,7 @@ class Parcel(msgspec.Struct, gc=False):
     place: Place
     key: bytes | None
     subject: bytes
+    body_bytes: int
     middle: bytes
     tail: bytes
 
@@ -123,7 +126,9 @@ class Parcel(msgspec.Struct, gc=False):
 def parcel_of(draft: Draft, place: Place) -> Parcel:
     """Pack `draft` for `place`."""
     user = _encode(draft.user)
-    key = None
+    key, body = None, draft.body
+    # As the hub has it: bodies are nearly all plain text.
+    size = len(body) if type(body) is str and body.isascii() else body_bytes(body)
     if draft.key is not None:
         identity = _encode((draft.room, draft.user, draft.key))
         digest = hashlib.blake2b(identity, digest_size=16).hexdigest()
@@ -133,8 +138,9 @@ def parcel_of(draft: Draft, place: Place) -> Parcel:
         place,
         key,
         b"\x92" + _encode(draft.room) + user,
+        size,
         b"\xa4from" + user + b"\xa4name" + _encode(draft.name) + b"\xa2at",
-        b"\xa4body" + _encode(draft.body),
+        b"\xa4body" + _encode(body),
     )
 
 
@@ -159,10 +165,12 @@ def publish_command(
     """
     kept = options.kept
     first_window_s = (int(utc_s) // WINDOW_S - 1) * WINDOW_S
+    windows = [first_window_s + index * WINDOW_S for index in range(3)]
     keys = [
         partition.key(b"seed"),
         partition.key(b"lane:%b:%d" % (process.encode(), lane)),
-        *(sent_key(partition, first_window_s + index * WINDOW_S) for index in range(3)),
+        *(sent_key(partition, window_s) for window_s in windows),
+        *(sent_bytes_key(partition, window_s) for window_s in windows),
     ]
     rooms: dict[str, int] = {}
     heads: list[bytes] = []
@@ -180,6 +188,7 @@ def publish_command(
             rooms[parcel.place.room],
             0 if parcel.key is None else len(keys),
             parcel.subject,
+            parcel.body_bytes,
             parcel.middle,
             parcel.tail,
         )
@@ -246,6 +255,14 @@ def sent_key(partition: Partition, window_start_s: int) -> bytes:
     return partition.key(b"sent:%d" % window_start_s)
 
 
+def sent_bytes_key(partition: Partition, window_start_s: int) -> bytes:
+    """Return the key of the bytes that were counted with `sent_key`.
+
+    A key of its own: processes whose script does not count them read every field of the other.
+    """
+    return partition.key(b"sent_bytes:%d" % window_start_s)
+
+
 def _keeps(options: RedisOptions) -> int:
     return int(options.durability.appendfsync == "always")
 
@@ -291,6 +308,8 @@ class SentCount(msgspec.Struct, frozen=True):
     """Messages accepted from `user` in `room` in a window, in total since the generation began.
 
     (generation, room, user, window) never counts down: a ledger keeps the highest seen.
+    `body_bytes` are those of the same messages, without what a process of the version before had
+    ordered: it counts them itself.
     """
 
     generation: str
@@ -298,18 +317,22 @@ class SentCount(msgspec.Struct, frozen=True):
     user: str
     window_start_s: int
     count: int
+    body_bytes: int
 
 
 _decode_subject = msgspec.msgpack.Decoder(tuple[str, str]).decode
 
 
-def sent_counts(window_start_s: int, reply: Sequence[bytes]) -> list[SentCount]:
-    """Return the counts in the reply to HGETALL of `sent_key`."""
+def sent_counts(
+    window_start_s: int, reply: Sequence[bytes], bytes_reply: Sequence[bytes]
+) -> list[SentCount]:
+    """Return the counts in the replies to HGETALL of `sent_key` and `sent_bytes_key`."""
+    sizes = dict(zip(bytes_reply[::2], bytes_reply[1::2], strict=True))
     counts = []
     for name, count in zip(reply[::2], reply[1::2], strict=True):
         room, user = _decode_subject(name[FRESH_CHARS:])
-        generation = name[:FRESH_CHARS].decode()
-        counts.append(SentCount(generation, room, user, window_start_s, int(count)))
+        generation, size = name[:FRESH_CHARS].decode(), int(sizes.get(name, 0))
+        counts.append(SentCount(generation, room, user, window_start_s, int(count), size))
     return counts
 
 

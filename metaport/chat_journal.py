@@ -54,8 +54,8 @@ _decode_time = msgspec.msgpack.Decoder(MonotonicTime).decode
 class ChatJournal:
     """The facts port of the chat hub over the local log.
 
-    `orders` is False where a server elsewhere orders messages and counts what was sent in the same
-    call; its answers may come late, so frames are counted when they are written.
+    `orders` is False where a server elsewhere orders messages and counts what was sent, and its
+    bytes, in the same call; its answers may come late, so frames are counted when they are written.
     """
 
     def __init__(
@@ -120,7 +120,8 @@ class ChatJournal:
             return fact.room, fact.user, at_ms, 0, frames, 0, size * frames
         body, frames = fact.body, fact.delivered
         size = len(body) if type(body) is str and body.isascii() else body_bytes(body)
-        return fact.room, fact.user, at_ms, int(self._orders), frames, size, size * frames
+        sent, bytes_in = (1, size) if self._orders else (0, 0)
+        return fact.room, fact.user, at_ms, sent, frames, bytes_in, size * frames
 
 
 def time_record(now: float) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -111,7 +112,7 @@ async def test_a_key_is_one_place_across_processes(
     assert one.bodies("lobby") == two.bodies("lobby") == ["first", "end"]
 
 
-async def test_sent_messages_are_counted_once_by_user_room_and_window(
+async def test_sent_messages_and_their_bytes_are_counted_once_by_user_room_and_window(
     server: RedisServer, open_station: Opener
 ) -> None:
     one, two = await open_station(server.url), await open_station(server.url)
@@ -119,16 +120,19 @@ async def test_sent_messages_are_counted_once_by_user_room_and_window(
         await one.join(room)
         await two.join(room)
     started = time.time()
-    await one.say("lobby", 1, 2, 3)
-    await two.say("lobby", 4)
-    await two.say("lobby", 5, 6, key="k")
-    await one.say("hall\u00e9", 7)
+    await one.say("lobby", "a", "bc", {"text": "def"})
+    await two.say("lobby", "")
+    await two.say("lobby", "\uc548\ub155", "again", key="k")
+    await one.say("hall\u00e9", "g")
     counts = await one.bus.sent_counts(started)
-    assert sum(count.count for count in counts) == 6
-    assert {(count.room, count.user) for count in counts} == {
-        ("lobby", "visitor"),
-        ("hall\u00e9", "visitor"),
-    }
+    sums: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
+    for count in counts:  # a window may end between them
+        sums[count.room, count.user] += count.count
+        sizes[count.room, count.user] += count.body_bytes
+    assert sums == {("lobby", "visitor"): 5, ("hall\u00e9", "visitor"): 1}
+    # MessagePack of the map is 10 bytes, the two syllables are 6.
+    assert sizes == {("lobby", "visitor"): 1 + 2 + 10 + 6, ("hall\u00e9", "visitor"): 1}
     assert {count.window_start_s % WINDOW_S for count in counts} == {0}
     assert counts == await two.bus.sent_counts(started)
 
@@ -310,7 +314,7 @@ async def test_a_lost_answer_is_neither_a_lost_message_nor_two(
     await two.join("lobby")
     for n in range(5):
         proxy.cut_after = b"\r\npublish\r\n"
-        draft = one.draft("lobby", n, key=key and f"{key}{n}")
+        draft = one.draft("lobby", str(n), key=key and f"{key}{n}")
         one.bus.publish([draft])
         await until(lambda count=n + 1: proxy.cuts >= count, "a cut")
         proxy.cut_after = None
@@ -318,8 +322,9 @@ async def test_a_lost_answer_is_neither_a_lost_message_nor_two(
         proxy.cuts = n + 1
     assert not one.refused_drafts
     await until(lambda: len(one.heard) == len(two.heard) == 5, "five messages")
-    assert one.bodies("lobby") == two.bodies("lobby") == [0, 1, 2, 3, 4]
-    assert sum(count.count for count in await two.bus.sent_counts(time.time() - 60)) == 5
+    assert one.bodies("lobby") == two.bodies("lobby") == ["0", "1", "2", "3", "4"]
+    counts = await two.bus.sent_counts(time.time() - 60)
+    assert sum(count.count for count in counts) == sum(count.body_bytes for count in counts) == 5
 
 
 async def test_what_is_published_while_the_subscription_is_cut_is_heard_in_order(

@@ -82,4 +82,5 @@ async def test_after_a_failover_the_epoch_is_new_and_every_draft_has_one_outcome
     counts = await one.bus.sent_counts(receipt.at_ms / 1000 - 60)
     # Both were acknowledged, under two generations; WAIT saw the first reach the replica.
     assert sorted(count.count for count in counts) == [1, 1]
+    assert sorted(count.body_bytes for count in counts) == [len("after"), len("before")]
     assert len({count.generation for count in counts}) == 2

@@ -206,7 +206,6 @@ def test_where_redis_orders_it_counts_what_was_sent_and_frames_count_when_writte
     assert totals(log.directory) == {
         ("chat.messages_delivered", "lobby", "visitor"): 6,
         ("chat.messages_delivered", "lobby", "far"): 4,
-        ("chat.text_bytes_in", "lobby", "visitor"): 26,
         ("chat.text_bytes_out", "lobby", "visitor"): 78,
         ("chat.text_bytes_out", "lobby", "far"): 28,
     }

@@ -24,9 +24,10 @@ class Counts:
         self.first = True
         self.asked = []
 
-    def say(self, user="u", room="r", window_s=WINDOW, generation="g", count=1):
+    def say(self, user="u", room="r", window_s=WINDOW, generation="g", *, count=1, size=0):
         key = (generation, room, user, window_s)
-        self.found[key] = self.found.get(key, 0) + count
+        counted, sizes = self.found.get(key, (0, 0))
+        self.found[key] = (counted + count, sizes + size)
 
     def utc_s(self):
         return self.now_s
@@ -36,8 +37,8 @@ class Counts:
             raise RedisSilent("gone")
         self.asked.append((since_s, until_s))
         return [
-            SentCount(*key, count)
-            for key, count in self.found.items()
+            SentCount(*key, *totals)
+            for key, totals in self.found.items()
             if since_s <= key[3] < until_s
         ]
 
@@ -77,6 +78,39 @@ async def test_what_was_counted_is_in_the_ledger_and_only_changes_are_written(co
     assert await shipper.ship() == 1
     assert await sent(ledger) == 5
     assert await ledger.as_of() == NOW_S - 1
+
+
+async def test_bytes_come_with_their_messages_and_are_told_to_nobody_else(counts, ledger):
+    told = []
+    shipper = SentShipper(counts, ledger, counts, said=told.append)
+    counts.say(count=2, size=70)
+    assert await shipper.ship() == 2
+    counts.say(size=0)
+    assert await shipper.ship() == 1
+    counts.say(size=5)
+    await SentShipper(counts, ledger, counts).ship()
+    assert await ledger.totals(0, 2**40) == {"chat.messages_sent": 4, "chat.text_bytes_in": 75}
+    assert [dict(rooms) for rooms in told if rooms] == [{"r": 2}, {"r": 1}]
+
+
+async def test_bytes_that_a_hub_of_the_version_before_left_are_carried_and_nothing_else(
+    counts, ledger
+):
+    counts.say(count=2, size=70)
+    counts.now_s += 20 * 86_400
+    counts.say(window_s=counts.now_s // WINDOW_S * WINDOW_S, size=5)
+    await ledger.upsert([], Checkpoint(REDIS, str(counts.now_s - 3 * WINDOW_S), counts.now_s))
+    ledger.away = True
+    shipper = SentShipper(counts, ledger, counts)
+    with pytest.raises(LedgerUnavailable):
+        await shipper.ship()
+    ledger.away = False
+    await shipper.ship()
+    # The messages of that window it had shipped: its details may be gone by now.
+    assert await ledger.totals(0, 2**40) == {"chat.messages_sent": 1, "chat.text_bytes_in": 75}
+    counts.asked.clear()
+    await SentShipper(counts, ledger, counts).ship()
+    assert len(counts.asked) == 1
 
 
 async def test_two_hubs_and_a_restart_count_nothing_twice(counts, ledger):

@@ -19,7 +19,7 @@ from loadtest.launch import LaunchError, Server, running
 from tests.chatd.redis_server import KIND, AnyRedis, RedisCluster, RedisServer, redis_of
 from tests.system.chat import JSON, MSGPACK, Chat, Frame, RefusedError, guest
 from tests.system.deadline import contention, until
-from tests.system.statement import quantities, settled_report
+from tests.system.statement import by_user, quantities, settled_report
 from tests.system.talker import Talker
 
 pytestmark = pytest.mark.system
@@ -120,6 +120,9 @@ async def test_hubs_killed_and_renewed_under_load_lose_and_double_nothing(
         messages = await _nothing_lost(server, talkers)
         assert sum(talker.connections for talker in talkers) > len(talkers)
         assert quantities(await settled_report(server))["chat.messages_sent"] == len(messages)
+        # With them their bytes, also of those that were under way when a hub was killed.
+        size = sum(len(message["body"]) for message in messages)
+        assert sum(of["chat.text_bytes_in"] for of in by_user(server).values()) == size
 
 
 async def _talkers(server: Server, count: int) -> list[Talker]:
