@@ -52,6 +52,7 @@ from metaport.db.apps import SqlApps
 from metaport.db.audit import SqlAudit
 from metaport.db.engine import connect, reach
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
+from metaport.db.friends import SqlFriends
 from metaport.db.idempotency import SqlIdempotency
 from metaport.db.ledger import SqlLedger
 from metaport.db.messages import SqlMessages
@@ -282,6 +283,7 @@ class HubProcess:
             self._room_store, RoomFile(own.file(config, "rooms")), self._backbone.signals
         )
         self._rooms.recall()
+        self._friends = SqlFriends(ledger.engine)
         self._space_store = SqlSpaces(ledger.engine)
         self._spaces = SpaceWatch(
             self._space_store, own.file(config, "spaces"), self._backbone.signals
@@ -708,6 +710,7 @@ class HubProcess:
             rooms_changed=self._rooms.changed,
             present=self._hub.present,
             moderation=self._desk,
+            friend_store=self._friends,
             space_store=self._space_store,
             spaces_changed=self._spaces.changed,
             wait_for_room=self._unless_bench(self._openings.wait_s),

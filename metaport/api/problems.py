@@ -101,6 +101,16 @@ TITLES: dict[str, tuple[int, str, str]] = {
         "That person may not enter the other room",
     ),
     "not-stored": (503, "메시지를 저장하지 못했습니다", "The message was not stored"),
+    "blocked": (403, "차단되어 직접 대화할 수 없습니다", "One of the two blocks the other"),
+    "no-such-friend": (404, "그런 친구가 없습니다", "There is no such friend"),
+    "no-such-request": (404, "그런 친구 신청이 없습니다", "There is no such request"),
+    "no-such-block": (404, "차단하지 않은 사용자입니다", "That user is not blocked"),
+    "too-many-people": (
+        409,
+        "친구, 친구 신청 또는 차단이 너무 많습니다",
+        "There are too many friends, open requests or blocks",
+    ),
+    "friends-away": (503, "지금은 친구를 확인할 수 없습니다", "Friends cannot be read now"),
     "no-such-space": (404, "그런 공간이 없습니다", "There is no such space"),
     "space-exists": (
         409,

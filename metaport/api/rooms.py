@@ -85,7 +85,11 @@ async def create(request: web.Request) -> web.Response:
     wanted = asked_for(await read_json(request, RoomRequest))
     _may_create(services, claims, wanted)
     try:
+        await _check_blocks(services, claims, wanted)
         found = await services.room_store.create(wanted, claims.user, services.clock())
+        if wanted.kind == "direct":
+            # Who blocked meanwhile found no room to close.
+            await _check_blocks(services, claims, wanted, close=True)
         await services.rooms_changed()
     except DatabaseError:
         raise Problem("rooms-away", retry_after_s=2) from None
@@ -188,6 +192,17 @@ def _may_create(services: Services, claims: Claims, wanted: RoomSettings) -> Non
         raise Problem("forbidden", needs=sorted(PERMITTED[Permission.ROOMS_MANAGE]))
     if wait_s := services.wait_for_room(claims.user):
         raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))
+
+
+async def _check_blocks(
+    services: Services, claims: Claims, wanted: RoomSettings, *, close: bool = False
+) -> None:
+    """Refuse a direct room of two who are apart, and `close` it if it is there."""
+    if wanted.kind == "direct" and await services.friend_store.apart(*wanted.users):
+        if close:
+            await services.room_store.remove(wanted.room, claims.user, services.clock())
+            await services.rooms_changed()
+        raise Problem("blocked")
 
 
 def _fit(settings: RoomSettings) -> RoomSettings:
