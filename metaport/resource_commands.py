@@ -286,6 +286,8 @@ def shown(name: str, value: Any, zone: str) -> str:
 
     if value is None or value in ([], {}):
         return "-"
+    if name in MOMENTS and value == 0:  # what was always there
+        return "-"
     if name in MOMENTS and isinstance(value, int):
         from datetime import UTC, datetime
         from zoneinfo import ZoneInfo

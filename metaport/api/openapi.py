@@ -10,6 +10,7 @@ from aiohttp import web
 from metaport import __version__
 from metaport.api import fields
 from metaport.api.bodies import respond
+from metaport.api.groups import GROUPS
 from metaport.api.operations import ANYONE, LAID, Audience, Operation
 from metaport.api.problems import TITLES, problem_type
 from metaport.language import Say
@@ -53,6 +54,10 @@ def build(operations: Iterable[Operation]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Metaport Chat", "version": __version__},
+        "tags": [
+            {"name": tag, "x-title": GROUPS.get(tag, Say(tag, tag))._asdict()}
+            for tag in dict.fromkeys(map(_tag, described))
+        ],
         "paths": paths,
         "components": {
             "schemas": {**components, "Problem": PROBLEM},

@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from metaport.api import openapi, problems
 from metaport.api.app import OPERATIONS
+from metaport.api.groups import GROUPS
 from metaport.api.operations import (
     ANYONE,
     SIGNED_IN,
@@ -120,6 +121,18 @@ def test_the_document_has_every_described_operation_with_its_check():
     assert told == {}
     names = [each["operationId"] for paths in document["paths"].values() for each in paths.values()]
     assert len(set(names)) == len(names)
+
+
+def test_every_group_of_the_document_has_a_title():
+    document = openapi.build(OPERATIONS)
+    told = {tag["name"]: tag["x-title"] for tag in document["tags"]}
+    used = {
+        operation["tags"][0]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+    }
+    assert set(told) == used <= set(GROUPS)
+    assert told["rooms"] == {"ko": "방", "en": "Rooms"}
 
 
 def test_structs_of_one_name_have_schemas_of_their_own():

@@ -116,6 +116,7 @@ def test_a_moment_is_told_in_local_time():
     assert shown("opens_at", 1_790_000_000_000, "Asia/Seoul") == "2026-09-21 23:13:20 KST"
     assert shown("capacity", 1_790, "Asia/Seoul") == "1790"
     assert shown("at", None, "Asia/Seoul") == "-"
+    assert shown("created_at", 0, "Asia/Seoul") == "-"
 
 
 def test_the_own_server_is_found_by_the_configuration(config):

@@ -64,7 +64,7 @@ function grouped() {
 }
 
 function group(tag) {
-  return language.knows(`apiDocs.groups.${tag}`) ? language.say(`apiDocs.groups.${tag}`) : tag;
+  return api.tags.find((each) => each.name === tag)["x-title"][language.code];
 }
 
 /** What every operation has in common. */

@@ -46,10 +46,6 @@ export default {
       pages: "after, limit: the next page is read with the answer's next as after. Do not interpret or keep cursors.",
       versions: "/api/v1 only grows. What is to go is announced six months ahead by the headers Deprecation and Sunset.",
     },
-    groups: {
-      audit: "Audit log", accounts: "Accounts", chat: "Chat", health: "Health", history: "History", media: "Voice and video", openapi: "This document",
-      revocation: "Revocation", rooms: "Rooms", moderation: "Moderation", participants: "Participants", usage: "Usage", webhooks: "Webhooks", whip: "WHIP and WHEP",
-    },
   },
   title: {
     entrance: "Enter | Metaport Chat",

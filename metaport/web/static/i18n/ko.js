@@ -46,10 +46,6 @@ export default {
       pages: "after, limit: 다음 쪽은 응답의 next를 after에 넣어 읽습니다. 커서는 해석하거나 저장하지 마십시오.",
       versions: "/api/v1은 항목이 늘기만 합니다. 없앨 것은 6개월 전에 Deprecation과 Sunset 헤더로 알립니다.",
     },
-    groups: {
-      audit: "감사 기록", accounts: "계정", chat: "채팅", health: "상태", history: "지난 대화", media: "음성·영상", openapi: "이 문서",
-      revocation: "토큰 취소", rooms: "방", moderation: "제재", participants: "참여자", usage: "사용량", webhooks: "웹훅", whip: "WHIP·WHEP",
-    },
   },
   title: {
     entrance: "입장 | 메타포트 채팅",
