@@ -1,6 +1,7 @@
 """The audit log over HTTP: what each request did is written down before it is answered."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -23,6 +24,7 @@ SCOPE = "audit"
 EVERYBODY = "*"
 ACTOR = web.RequestKey("actor", str)
 WHOSE = web.RequestKey("whose", str)
+WRITTEN = web.RequestKey("written", bool)
 
 
 class AuditQuery(msgspec.Struct):
@@ -66,6 +68,12 @@ def tells_of(request: web.Request, user: str) -> None:
     request[WHOSE] = user
 
 
+async def begins_to_tell(request: web.Request) -> None:
+    """Write down that data are told, before the first byte leaves: who breaks off has some."""
+    await _write(request, 200, "")
+    request[WRITTEN] = True
+
+
 @web.middleware
 async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Write down what was done, what was refused, and whose personal data were told."""
@@ -86,7 +94,7 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _write(request: web.Request, status: int, reason: str) -> None:
     operation = operation_of(request)
-    if operation is None:
+    if operation is None or request.get(WRITTEN, False):
         return
     tells = operation.personal is not None and status < 300
     # Who was kept out is written down too: that is how trying doors shows.
@@ -105,12 +113,16 @@ async def _write(request: web.Request, status: int, reason: str) -> None:
             via="api",
             action=f"{operation.method} {operation.path}",
             object=msgspec.json.encode(dict(named)).decode() if named else "",
-            whose=request.get(WHOSE, ", ".join(named.values()) or EVERYBODY) if tells else "",
+            whose=request.get(WHOSE, _named(named)) if tells else "",
             personal=(operation.personal or "") if tells else "",
             result=f"{status} {reason}".strip(),
             request_id=request_id_of(request),
         )
     )
+
+
+def _named(parts: Mapping[str, str]) -> str:
+    return parts.get("user") or ", ".join(parts.values()) or EVERYBODY
 
 
 async def index(request: web.Request) -> web.Response:

@@ -67,7 +67,10 @@ class Operation:
     noted: bool | None = None
     """Whether it is written into the audit log; by default what changes something is."""
     personal: str | None = None
-    """Which data about people the answer tells: then the log says whose were told to whom."""
+    """Which data about other people it tells or changes: then the log says whose, and who did it.
+
+    Of what somebody does with their own data only taking all of it along and erasing it.
+    """
 
     @property
     def audited(self) -> bool:

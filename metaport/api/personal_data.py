@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from metaport.api.audit import begins_to_tell, tells_of
 from metaport.api.bodies import read_json, respond
 from metaport.api.me import account_of
 from metaport.api.operations import SIGNED_IN, Operation, claims_of
@@ -39,7 +40,9 @@ class Erased(msgspec.Struct):
 
 async def export_mine(request: web.Request) -> web.StreamResponse:
     """Return everything that is held about oneself."""
-    return await _export(request, session_account(claims_of(request)))
+    user = session_account(claims_of(request))
+    tells_of(request, user)
+    return await _export(request, user)
 
 
 async def export_user(request: web.Request) -> web.StreamResponse:
@@ -54,6 +57,7 @@ async def _export(request: web.Request, user: str) -> web.StreamResponse:
         first = await anext(rows, None)
     except DatabaseError:
         raise Problem("accounts-away", retry_after_s=2) from None
+    await begins_to_tell(request)
     response = web.StreamResponse()
     response.content_type = "application/json"
     response.headers["Content-Disposition"] = 'attachment; filename="personal-data.json"'
@@ -91,6 +95,7 @@ async def erase_me(request: web.Request) -> web.Response:
     """Erase one's account and all personal data; what was used is kept under a pseudonym."""
     services = request.app[SERVICES]
     user = session_account(claims_of(request))
+    tells_of(request, user)
     if (await read_json(request, EraseRequest)).user != user:
         raise Problem("bad-request", "user: not the one who asks")
     await account_of(services, user)
@@ -119,11 +124,12 @@ OPERATIONS = (
     Operation(
         "GET", "/api/v1/me/export", export_mine,
         Say("내 개인정보 전부", "Everything held about me"), SIGNED_IN, head=False,
+        personal="everything",
     ),
     Operation(
         "POST", "/api/v1/me/erase", erase_me,
         Say("탈퇴, 개인정보 삭제", "Erase my account and personal data"),
-        SIGNED_IN, EraseRequest, Erased,
+        SIGNED_IN, EraseRequest, Erased, personal="everything",
     ),
     Operation(
         "GET", "/api/v1/users/{user}/export", export_user,
@@ -133,6 +139,6 @@ OPERATIONS = (
     Operation(
         "POST", "/api/v1/users/{user}/erase", erase_user,
         Say("사용자의 개인정보 삭제", "Erase a user's personal data"),
-        Permission.PERSONAL_DATA, EraseRequest, Erased,
+        Permission.PERSONAL_DATA, EraseRequest, Erased, personal="everything",
     ),
 )  # fmt: skip

@@ -92,6 +92,7 @@ async def create(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     body = await read_json(request, RegisterRequest)
     account = await new_account(services, body, asked_by=claims_of(request).user)
+    tells_of(request, account.id)
     return respond(Registered(account.id, account.state), 201)
 
 
@@ -283,6 +284,7 @@ OPERATIONS = (
     Operation(
         "POST", "/api/v1/users", create, Say("계정 만들기, 승인은 다른 사람이", "Make an account"),
         Permission.USERS_MANAGE, RegisterRequest, Registered, status=201,
+        personal="names, sign-in names",
     ),
     Operation(
         "GET", "/api/v1/users/{user}", read, Say("계정 하나", "One account"),
@@ -291,16 +293,16 @@ OPERATIONS = (
     ),
     Operation(
         "POST", "/api/v1/users/{user}/approve", approve, Say("계정 승인", "Approve an account"),
-        Permission.USERS_APPROVE, answer=UserAccount,
+        Permission.USERS_APPROVE, answer=UserAccount, personal="names, sign-in names",
     ),
     Operation(
         "POST", "/api/v1/users/{user}/suspend", suspend, Say("계정 정지", "Suspend an account"),
-        Permission.USERS_MANAGE, Suspension, UserAccount,
+        Permission.USERS_MANAGE, Suspension, UserAccount, personal="names, sign-in names",
     ),
     Operation(
         "POST", "/api/v1/users/{user}/sign-out", sign_out_user,
         Say("사용자를 모든 곳에서 로그아웃", "Sign a user out everywhere"),
-        Permission.TOKENS_REVOKE, answer=Everywhere,
+        Permission.TOKENS_REVOKE, answer=Everywhere, personal="sessions",
     ),
     Operation(
         "GET", "/api/v1/users/{user}/roles", grants, Say("역할과 부여 기록", "Roles of an account"),
@@ -309,15 +311,16 @@ OPERATIONS = (
     Operation(
         "PUT", "/api/v1/users/{user}/roles/{role}", ask_role,
         Say("역할 신청 또는 부여", "Ask for a role, or give a plain one"),
-        Permission.USERS_MANAGE, answer=RoleGrant,
+        Permission.USERS_MANAGE, answer=RoleGrant, personal="roles",
     ),
     Operation(
         "POST", "/api/v1/users/{user}/roles/{role}/confirm", confirm_role,
         Say("역할 확인, 신청한 사람이 아닌 사람이", "Confirm a role somebody else asked for"),
-        Permission.ROLES_CONFIRM, answer=RoleGrant,
+        Permission.ROLES_CONFIRM, answer=RoleGrant, personal="roles",
     ),
     Operation(
         "DELETE", "/api/v1/users/{user}/roles/{role}", end_role,
         Say("역할 거두기", "Take a role back"), Permission.USERS_MANAGE, answer=RoleGrant,
+        personal="roles",
     ),
 )  # fmt: skip
