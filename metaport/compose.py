@@ -50,6 +50,7 @@ from metaport.config import Config
 from metaport.db.accounts import SqlAccounts
 from metaport.db.apps import SqlApps
 from metaport.db.audit import SqlAudit
+from metaport.db.direct import DirectPool
 from metaport.db.engine import connect, reach
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.friends import SqlFriends
@@ -59,7 +60,6 @@ from metaport.db.messages import SqlMessages
 from metaport.db.moderation import SqlModeration
 from metaport.db.periods import Periods
 from metaport.db.person import Persons
-from metaport.db.reads import ReadPool
 from metaport.db.revocations import SqlRevocations
 from metaport.db.rooms import SqlRooms
 from metaport.db.sessions import SqlSessions
@@ -277,8 +277,8 @@ class HubProcess:
         # Each hub reads its own log, the first one of a machine those of its SFUs.
         self._events = EventReader(self._webhooks, {own.name: log.directory, **others}, time.time)
         on_postgres = ledger.engine.dialect.name == "postgresql"
-        self._reads = ReadPool(ledger.engine.url) if on_postgres else None
-        self._room_store = SqlRooms(ledger.engine, self._reads)
+        self._direct = DirectPool(ledger.engine.url) if on_postgres else None
+        self._room_store = SqlRooms(ledger.engine, self._direct)
         self._rooms = RoomWatch(
             self._room_store, RoomFile(own.file(config, "rooms")), self._backbone.signals
         )
@@ -376,7 +376,7 @@ class HubProcess:
         self._api_key = api_key(config.secrets_dir)
         self._cursors = Cursors(self._api_key)
         self._idempotency = SqlIdempotency(ledger.engine)
-        self._audit_log = SqlAudit(ledger.engine)
+        self._audit_log = SqlAudit(ledger.engine, self._direct)
         spool = AuditSpool(config.data.dir)
         self._audit_writer = AuditWriter(self._audit_log, spool)
         self._audit_keeper = AuditKeeper(
@@ -480,8 +480,8 @@ class HubProcess:
             self._stream_relay.close()
             await self._backbone.errands.close()
             await self._backbone.close()
-            if self._reads is not None:
-                await self._reads.close()
+            if self._direct is not None:
+                await self._direct.close()
             self._lag.close()
             await self._relay.close()
             await runner.cleanup()

@@ -88,10 +88,12 @@ class RoomWatch:
             at = 0 if self._whole else self._revision
             # All rooms there are: only where all of them are read again.
             unheard = {s.room for s in self.book.everything()} if self._whole else set()
-            while changes := await self._store.since(at, CHANGES_AT_A_TIME):
+            more = True
+            while more and (changes := await self._store.since(at, CHANGES_AT_A_TIME)):
                 self._take(changes)
                 at = changes[-1].revision
                 unheard.difference_update(change.room for change in changes)
+                more = len(changes) == CHANGES_AT_A_TIME
             if self._whole:
                 for room in unheard:
                     self.book.remove(room)

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, delete, func, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from metaport.audit import GENESIS, Batch, Entry, Sealer
+from metaport.db.direct import DirectPool
 from metaport.db.store import SqlStore
 from metaport.db.tables.audit import audit_batch, audit_entry
 from metaport.language import Say
@@ -16,6 +17,16 @@ SEAL_LOCK = 0x6D65746175646974
 MOST_ROWS = 5_000
 # A row that is older and not sealed was put there by somebody else, or nobody seals.
 UNSEALED_S = 60
+
+# One list a column: asyncpg sends them as they are, and the server plans one statement.
+_ADD = (
+    f"INSERT INTO audit_entry ({', '.join(Entry._fields)}) SELECT * FROM unnest("
+    + ", ".join(
+        f"${place}::{'bigint' if name == 'at_ms' else 'text'}[]"
+        for place, name in enumerate(Entry._fields, 1)
+    )
+    + ") ON CONFLICT (id) DO NOTHING"
+)
 
 _COLUMNS = [audit_entry.c[name] for name in Entry._fields]
 
@@ -46,10 +57,17 @@ class Filter(NamedTuple):
 
 
 class SqlAudit(SqlStore):
-    """Entries and batches."""
+    """Entries and batches; entries are added by `direct` where it is given."""
+
+    def __init__(self, engine: AsyncEngine, direct: DirectPool | None = None) -> None:
+        super().__init__(engine)
+        self._direct = direct
 
     async def add(self, entries: Sequence[Entry]) -> None:
         """Write entries down; one that is there already is left as it is."""
+        if self._direct is not None and self._prepared:
+            await self._direct.repeat(_ADD, *map(list, zip(*entries, strict=True)))
+            return
         statement = self._insert(audit_entry).on_conflict_do_nothing(index_elements=["id"])
         async with self._transaction() as connection:
             await connection.execute(statement, [entry._asdict() for entry in entries])

@@ -10,8 +10,8 @@ from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chatd.room_book import RoomSettings
+from metaport.db.direct import TIMEOUT_S, DirectPool, Read
 from metaport.db.group_commit import GroupCommit
-from metaport.db.reads import Read, ReadPool
 from metaport.db.store import SqlStore
 from metaport.db.tables.room import room_settings
 
@@ -39,17 +39,17 @@ class _Wish(NamedTuple):
 
 
 class SqlRooms(SqlStore):
-    """The settings of all rooms; single ones are read by `reads` where it is given."""
+    """The settings of all rooms; what is asked often goes by `direct` where it is given."""
 
-    def __init__(self, engine: AsyncEngine, reads: ReadPool | None = None) -> None:
+    def __init__(self, engine: AsyncEngine, direct: DirectPool | None = None) -> None:
         super().__init__(engine)
-        self._reads = reads
+        self._direct = direct
         self._changes = GroupCommit("commit rooms", self._commit, _is_of_one)
 
     async def get(self, room: str) -> RoomSettings | None:
         """Return what is laid down about a room."""
-        if self._reads is not None and self._prepared:
-            row = await self._reads.first(_BY_NAME, wanted=room)
+        if self._direct is not None and self._prepared:
+            row = await self._direct.first(_BY_NAME, wanted=room)
             return None if row is None else _settings_of(row)
         async with self._transaction() as connection:
             return await self._get(connection, room)
@@ -81,6 +81,12 @@ class SqlRooms(SqlStore):
 
     async def since(self, revision: int, limit: int) -> Sequence[RoomChange]:
         """Return the first changes after a revision, in their order."""
+        if self._direct is not None and self._prepared:
+            found = await self._direct.all(_SINCE, after=revision, most=limit)
+            return [
+                RoomChange(kept[0], None if removed else _settings_of(kept), at)
+                for *kept, removed, at in found
+            ]
         table = room_settings.c
         query = select(room_settings).where(table.revision > revision)
         async with self._transaction() as connection:
@@ -92,6 +98,9 @@ class SqlRooms(SqlStore):
 
     async def revision(self) -> int:
         """Return the last revision, 0 where there is none."""
+        if self._direct is not None and self._prepared:
+            row = await self._direct.first(_LAST)
+            return (row and row[0]) or 0
         async with self._transaction() as connection:
             return await connection.scalar(select(func.max(room_settings.c.revision))) or 0
 
@@ -107,6 +116,8 @@ class SqlRooms(SqlStore):
 
     async def _commit(self, wishes: Sequence[_Wish]) -> list[RoomSettings | None]:
         """Do what can be done of each wish in one transaction; return what each has found."""
+        if self._direct is not None and self._prepared:
+            return await self._commit_directly(self._direct, wishes)
         async with self._writing() as connection:
             standing = await self._standing(connection, sorted({wish.room for wish in wishes}))
             last = await connection.scalar(select(func.max(room_settings.c.revision))) or 0
@@ -117,6 +128,20 @@ class SqlRooms(SqlStore):
                 await connection.execute(
                     insert.on_conflict_do_update(index_elements=["room"], set_=update), rows
                 )
+        return found
+
+    async def _commit_directly(
+        self, direct: DirectPool, wishes: Sequence[_Wish]
+    ) -> list[RoomSettings | None]:
+        async with direct.transaction(_LOCK) as connection:
+            kept = await connection.fetch(
+                _BEFORE, list({wish.room for wish in wishes}), timeout=TIMEOUT_S
+            )
+            standing = {row[0]: _settings_of(row[:-1]) for row in kept if row[0] is not None}
+            found, rows = _granted(wishes, standing, kept[0][-1])
+            if rows:
+                columns = [[row[name] for row in rows] for name in rows[0]]
+                await connection.execute(_PUT, *columns, timeout=TIMEOUT_S)
         return found
 
     @asynccontextmanager
@@ -173,12 +198,45 @@ def _is_of_one(error: BaseException | None) -> bool:
     return False
 
 
+# The columns of `_granted`, as PostgreSQL calls their types.
+_TYPES = {
+    "room": "text",
+    "kind": "text",
+    "persistent": "boolean",
+    "capacity": "integer",
+    "users": "text",
+    "guests": "boolean",
+    "subscribed": "boolean",
+    "removed": "boolean",
+    "revision": "bigint",
+    "changed_by": "text",
+    "changed_at_s": "bigint",
+}
 _KEPT = [
     room_settings.c[name]
     for name in ("room", "kind", "persistent", "capacity", "users", "guests", "subscribed")
 ]
 _BY_NAME = Read(
     select(*_KEPT).where(room_settings.c.room == bindparam("wanted"), ~room_settings.c.removed)
+)
+_SINCE = Read(
+    select(*_KEPT, room_settings.c.removed, room_settings.c.revision)
+    .where(room_settings.c.revision > bindparam("after"))
+    .order_by(room_settings.c.revision)
+    .limit(bindparam("most"))
+)
+_LAST = Read(select(func.max(room_settings.c.revision)))
+# With the last revision beside each; one row where none of the rooms is there.
+_BEFORE = (
+    f"SELECT {', '.join('standing.' + column.name for column in _KEPT)}, last"
+    " FROM (SELECT coalesce(max(revision), 0) AS last FROM room_settings) AS revisions"
+    " LEFT JOIN room_settings AS standing ON room = ANY($1::text[]) AND NOT removed"
+)
+_PUT = (
+    f"INSERT INTO room_settings ({', '.join(_TYPES)}) SELECT * FROM unnest("
+    + ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_TYPES.values(), 1))
+    + ") ON CONFLICT (room) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _TYPES)
 )
 
 

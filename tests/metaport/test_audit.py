@@ -11,6 +11,7 @@ from metaport.audit_spool import CARRIED, SPOOL, AuditSpool
 from metaport.audit_writer import AuditKeeper, AuditWriter, read_anchor
 from metaport.cli import main
 from metaport.db.audit import Filter, SqlAudit
+from metaport.db.direct import DirectPool
 from metaport.db.engine import connect
 from tests.metaport import test_compose
 from tests.metaport.test_compose import bearer, exactly, serving
@@ -32,7 +33,7 @@ def entry(number, **fields):
     return told._replace(**fields)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "direct"])
 async def store(request, tmp_path):
     url = (
         f"sqlite:///{tmp_path / 'audit.db'}"
@@ -40,7 +41,12 @@ async def store(request, tmp_path):
         else request.getfixturevalue("postgres_url")
     )
     engine = connect(url)
-    yield SqlAudit(engine)
+    direct = DirectPool(engine.url) if request.param == "direct" else None
+    store = SqlAudit(engine, direct)
+    await store.page(Filter(), 1)  # finds the schema
+    yield store
+    if direct is not None:
+        await direct.close()
     await engine.dispose()
 
 

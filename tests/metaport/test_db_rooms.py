@@ -1,9 +1,11 @@
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import text
 
 from chatd.room_book import RoomSettings, direct_room
+from metaport.db.direct import DirectPool
 from metaport.db.engine import open_engine, sqlite_url
 from metaport.db.errors import DatabaseUnavailable
 from metaport.db.rooms import _LOCK, RoomChange, SqlRooms
@@ -12,18 +14,40 @@ OFFICE = RoomSettings("상담실", "private", capacity=20, users=("방문자", "
 FAIR = RoomSettings("fair", persistent=False)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def engine(request, tmp_path):
+@pytest.fixture(params=["sqlite", "postgresql", "direct"])
+async def store(request, tmp_path):
+    """Return what makes stores of one database."""
     sqlite = sqlite_url(tmp_path / "metaport.db")
     url = sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    async with stores(url, directly=request.param == "direct") as store:
+        yield store
+
+
+@pytest.fixture(params=["postgresql", "direct"])
+async def on_postgres(request, postgres_url):
+    async with stores(postgres_url, directly=request.param == "direct") as store:
+        yield store
+
+
+@asynccontextmanager
+async def stores(url, *, directly):
     engine = await open_engine(url)
-    yield engine
+    direct = DirectPool(engine.url) if directly else None
+
+    async def make():
+        rooms = SqlRooms(engine, direct)
+        await rooms.page("", 1)  # finds the schema
+        return rooms
+
+    yield make
+    if direct is not None:
+        await direct.close()
     await engine.dispose()
 
 
 @pytest.fixture
-def rooms(engine):
-    return SqlRooms(engine)
+async def rooms(store):
+    return await store()
 
 
 async def test_what_is_laid_down_is_read_back(rooms):
@@ -64,9 +88,8 @@ async def test_what_is_removed_is_told_and_may_come_again(rooms):
     assert await rooms.since(2, 10) == [RoomChange("fair", FAIR, 3)]
 
 
-async def test_changes_at_once_are_each_in_their_order(engine):
-    writers = [SqlRooms(engine) for _ in range(4)]
-    await writers[0].get("prepared")
+async def test_changes_at_once_are_each_in_their_order(store):
+    writers = [await store() for _ in range(4)]
     made = [RoomSettings(f"room-{number}") for number in range(20)]
     await asyncio.gather(
         *(writers[n % 4].create(settings, "admin", 0) for n, settings in enumerate(made))
@@ -120,9 +143,8 @@ async def test_a_room_that_comes_and_goes_in_one_commit_is_gone(rooms):
     ]
 
 
-async def test_a_room_the_database_cannot_keep_fails_by_itself(postgres_url):
-    engine = await open_engine(postgres_url)
-    rooms = SqlRooms(engine)
+async def test_a_room_the_database_cannot_keep_fails_by_itself(on_postgres):
+    rooms = await on_postgres()
     good, bad, late = await asyncio.gather(
         rooms.create(FAIR, "a", 1),
         rooms.create(RoomSettings("nul\x00"), "a", 1),
@@ -132,14 +154,12 @@ async def test_a_room_the_database_cannot_keep_fails_by_itself(postgres_url):
     assert (good, late) == (None, None)
     assert isinstance(bad, DatabaseUnavailable)
     assert [change.settings for change in await rooms.since(0, 10)] == [FAIR, OFFICE]
-    await engine.dispose()
 
 
-async def test_a_server_that_dies_in_a_commit_leaves_nothing_half_done(postgres_url):
-    engine = await open_engine(postgres_url)
-    rooms = SqlRooms(engine)
+async def test_a_server_that_dies_in_a_commit_leaves_nothing_half_done(on_postgres):
+    rooms = await on_postgres()
     await rooms.create(OFFICE, "a", 0)
-    async with engine.connect() as other:
+    async with rooms._engine.connect() as other:
         # Held by another hub, so that the commit is under way until its connection is ended.
         await other.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
         made = [RoomSettings(f"room-{number}") for number in range(10)]
@@ -156,4 +176,3 @@ async def test_a_server_that_dies_in_a_commit_leaves_nothing_half_done(postgres_
     assert await rooms.since(1, 100) == []
     assert await rooms.create(FAIR, "a", 2) is None
     assert await rooms.since(1, 100) == [RoomChange("fair", FAIR, 2)]
-    await engine.dispose()

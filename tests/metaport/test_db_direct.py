@@ -1,4 +1,4 @@
-"""Single reads on a pool of their own tell what the store tells, and live through their server."""
+"""What goes past SQLAlchemy tells what the store tells, and lives through its server."""
 
 import asyncio
 
@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import make_url
 
 from chatd.room_book import RoomSettings
+from metaport.db.direct import DirectPool
 from metaport.db.engine import connect
 from metaport.db.errors import DatabaseUnavailable
-from metaport.db.reads import ReadPool
 from metaport.db.rooms import SqlRooms
 
 ROOM = RoomSettings("상담/1", "private", False, 5, ("ann",), False, True)
@@ -17,11 +17,11 @@ ROOM = RoomSettings("상담/1", "private", False, 5, ("ann",), False, True)
 @pytest.fixture
 async def rooms(postgres_url):
     engine = connect(postgres_url)
-    reads = ReadPool(make_url(postgres_url))
-    store = SqlRooms(engine, reads)
+    direct = DirectPool(make_url(postgres_url))
+    store = SqlRooms(engine, direct)
     await store.create(ROOM, "ann", 1)
-    yield store, reads
-    await reads.close()
+    yield store, direct
+    await direct.close()
     await engine.dispose()
 
 
@@ -45,16 +45,16 @@ async def test_connections_that_died_are_made_anew(rooms, postgres_url):
     async with other.connect() as connection:
         await connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'metaport reads' AND datname = current_database()"
+            " WHERE application_name = 'metaport direct' AND datname = current_database()"
         )
     await other.dispose()
     assert await store.get(ROOM.room) == ROOM
 
 
 async def test_without_a_server_it_says_so(tmp_path):
-    reads = ReadPool(make_url(f"postgresql://nobody@/none?host={tmp_path}"))
-    store = SqlRooms(connect(f"postgresql://nobody@/none?host={tmp_path}"), reads)
+    direct = DirectPool(make_url(f"postgresql://nobody@/none?host={tmp_path}"))
+    store = SqlRooms(connect(f"postgresql://nobody@/none?host={tmp_path}"), direct)
     store._prepared = True
     with pytest.raises(DatabaseUnavailable):
         await store.get("x")
-    await reads.close()
+    await direct.close()
