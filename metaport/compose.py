@@ -55,6 +55,7 @@ from metaport.db.engine import connect, reach
 from metaport.db.errors import DatabaseError, DatabaseUnavailable
 from metaport.db.friends import SqlFriends
 from metaport.db.idempotency import SqlIdempotency
+from metaport.db.invitations import SqlInvitations
 from metaport.db.ledger import SqlLedger
 from metaport.db.messages import SqlMessages
 from metaport.db.moderation import SqlModeration
@@ -284,6 +285,7 @@ class HubProcess:
         )
         self._rooms.recall()
         self._friends = SqlFriends(ledger.engine)
+        self._invitations = SqlInvitations(ledger.engine)
         self._space_store = SqlSpaces(ledger.engine)
         self._spaces = SpaceWatch(
             self._space_store, own.file(config, "spaces"), self._backbone.signals
@@ -711,6 +713,7 @@ class HubProcess:
             present=self._hub.present,
             moderation=self._desk,
             friend_store=self._friends,
+            invitations=self._invitations,
             space_store=self._space_store,
             spaces_changed=self._spaces.changed,
             wait_for_room=self._unless_bench(self._openings.wait_s),

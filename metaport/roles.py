@@ -52,6 +52,7 @@ class Permission(StrEnum):
     MEDIA_READ = "media.read"
     MEDIA_CONTROL = "media.control"
     ROOMS_MANAGE = "rooms.manage"
+    ROOMS_INVITE = "rooms.invite"
     SPACES_MANAGE = "spaces.manage"
     SPACES_SHOW = "spaces.show"
     ROOMS_MODERATE = "rooms.moderate"
@@ -92,6 +93,7 @@ PERMITTED: dict[Permission, frozenset[Role]] = {
     # A host only where their token names the room: see `metaport.api.moderation`.
     Permission.ROOMS_MODERATE: _OPERATORS | {Role.MODERATOR, Role.HOST},
     Permission.ROOMS_SPEAK: _OPERATORS | {Role.HOST},
+    Permission.ROOMS_INVITE: _OPERATORS | {Role.HOST},
     Permission.MODERATION_READ: _OPERATORS | {Role.MODERATOR, Role.SUPERVISOR, Role.AUDITOR},
     Permission.TOKENS_REVOKE: _OPERATORS,
     Permission.WEBHOOKS_MANAGE: frozenset({Role.ADMIN}),

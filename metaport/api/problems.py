@@ -111,6 +111,16 @@ TITLES: dict[str, tuple[int, str, str]] = {
         "There are too many friends, open requests or blocks",
     ),
     "friends-away": (503, "지금은 친구를 확인할 수 없습니다", "Friends cannot be read now"),
+    "no-such-invitation": (
+        404,
+        "쓸 수 없는 초대입니다. 새 초대를 받아 주세요",
+        "The invitation is not good, or not any more; ask for another",
+    ),
+    "too-many-invitations": (
+        409,
+        "방의 초대가 너무 많습니다",
+        "The room has too many invitations",
+    ),
     "no-such-space": (404, "그런 공간이 없습니다", "There is no such space"),
     "space-exists": (
         409,

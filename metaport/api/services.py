@@ -18,6 +18,7 @@ from metaport.audit import Entry
 from metaport.config import Config
 from metaport.db.audit import SqlAudit
 from metaport.db.friends import SqlFriends
+from metaport.db.invitations import SqlInvitations
 from metaport.db.spaces import SqlSpaces
 from metaport.db.webhooks import SqlWebhooks
 from metaport.identity import IdentityStores
@@ -145,6 +146,7 @@ class Services:
     """Take up what the store says now, here and on the other hubs."""
     moderation: ModerationDesk
     friend_store: SqlFriends
+    invitations: SqlInvitations
     space_store: SqlSpaces
     spaces_changed: Callable[[], Awaitable[None]]
     """Take up what is laid down about spaces now, here and on the other hubs."""
