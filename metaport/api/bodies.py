@@ -17,12 +17,17 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 async def read_json(request: web.Request, kind: type[Body]) -> Body:
     """Decode and validate a JSON body; `kind` is the one that its operation declares.
 
+    One that its operation lets be left out is `{}` then.
+
     Raises:
         Problem: `bad-request`, with the path of the field that does not fit.
     """
     operation = operation_of(request)
     assert operation is None or operation.body is kind, "the body is not the documented one"
-    return decode_json(await request.read(), kind)
+    data = await request.read()
+    if not data and operation is not None and operation.bodiless:
+        data = b"{}"
+    return decode_json(data, kind)
 
 
 def decode_json(data: bytes, kind: type[Body]) -> Body:

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from metaport import request_id
 from metaport.api import rates
+from metaport.api.operations import operation_of
 from metaport.api.problems import REQUEST_ID, Handler, request_id_of
 
 # No inline script or style anywhere, so no 'unsafe-inline'. `connect-src` names ws: and wss:
@@ -48,6 +49,9 @@ def secure(origins: Sequence[str], frame_ancestors: Sequence[str], tls: bool) ->
     def add(request: web.Request, headers: Any) -> None:
         headers.setdefault("X-Request-Id", request_id_of(request))
         headers.update(rates.headers_of(request))
+        operation = operation_of(request)
+        if operation is not None and operation.deprecated is not None:
+            headers.update(operation.deprecated.headers)
         headers.setdefault("Content-Security-Policy", policy)
         headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -16,7 +16,7 @@ from chatd.grants import is_pattern
 from chatd.moderation import What
 from chatd.room_name import is_room_name
 from chatd.wire import Since
-from metaport.api.bodies import decode_json, read_json, respond
+from metaport.api.bodies import read_json, respond
 from metaport.api.operations import Operation, claims_of, query_of
 from metaport.api.problems import Problem
 from metaport.api.room_rights import check_host, room_of
@@ -128,32 +128,32 @@ class ActsQuery(msgspec.Struct):
 
 async def mute(request: web.Request) -> web.Response:
     """Mute somebody: they are told, and neither read nor heard nor seen until it is over."""
-    body = await _body(request, MuteRequest)
+    body = await read_json(request, MuteRequest)
     what = tuple(sorted(set(body.what)))
     return await _lay_down(request, "mute", body.note, body.for_s, what=what)
 
 
 async def unmute(request: web.Request) -> web.Response:
     """Lift a mute; voice and video they unmute themselves."""
-    body = await _body(request, NoteRequest)
+    body = await read_json(request, NoteRequest)
     return await _lay_down(request, "unmute", body.note, None)
 
 
 async def kick(request: web.Request) -> web.Response:
     """Send somebody out for a while."""
-    body = await _body(request, KickRequest)
+    body = await read_json(request, KickRequest)
     return await _lay_down(request, "kick", body.note, body.for_s)
 
 
 async def ban(request: web.Request) -> web.Response:
     """Keep somebody out."""
-    body = await _body(request, BanRequest)
+    body = await read_json(request, BanRequest)
     return await _lay_down(request, "ban", body.note, body.for_s)
 
 
 async def unban(request: web.Request) -> web.Response:
     """Let somebody in again, banned or kicked."""
-    body = await _body(request, NoteRequest)
+    body = await read_json(request, NoteRequest)
     return await _lay_down(request, "unban", body.note, None)
 
 
@@ -191,7 +191,7 @@ async def remove_message(request: web.Request) -> web.Response:
     services, claims = request.app[SERVICES], claims_of(request)
     room = room_of(request)
     check_host(claims, Permission.ROOMS_MODERATE, room)
-    body = await _body(request, NoteRequest)
+    body = await read_json(request, NoteRequest)
     raw = request.match_info["message"]
     epoch, _, digits = raw.rpartition("-")
     if not epoch or not digits.isascii() or not digits.isdigit() or len(digits) > 15:
@@ -269,11 +269,6 @@ async def _sender_of(services: Services, room: str, place: Since) -> str | None:
     return message.from_ if there and message is not None else None
 
 
-async def _body(request: web.Request, kind: Any) -> Any:
-    """Read a body that may be left out, as everything in it may."""
-    return decode_json(await request.read() or b"{}", kind)
-
-
 def _of_one_room(request: web.Request) -> tuple[Services, Claims, str, str]:
     claims, room = claims_of(request), room_of(request)
     check_host(claims, Permission.ROOMS_MODERATE, room)
@@ -307,23 +302,23 @@ _MODERATE = Permission.ROOMS_MODERATE
 OPERATIONS = (
     Operation(
         "POST", f"{_PERSON}/mute", mute, Say("음소거", "Mute text, voice or video"),
-        _MODERATE, MuteRequest, ActDone,
+        _MODERATE, MuteRequest, ActDone, bodiless=True,
     ),
     Operation(
         "POST", f"{_PERSON}/unmute", unmute, Say("음소거 해제", "Lift a mute"),
-        _MODERATE, NoteRequest, ActDone,
+        _MODERATE, NoteRequest, ActDone, bodiless=True,
     ),
     Operation(
         "POST", f"{_PERSON}/kick", kick, Say("내보내기", "Send somebody out for a while"),
-        _MODERATE, KickRequest, ActDone,
+        _MODERATE, KickRequest, ActDone, bodiless=True,
     ),
     Operation(
         "POST", f"{_PERSON}/ban", ban, Say("출입 금지", "Keep somebody out"),
-        _MODERATE, BanRequest, ActDone,
+        _MODERATE, BanRequest, ActDone, bodiless=True,
     ),
     Operation(
         "POST", f"{_PERSON}/unban", unban, Say("출입 금지 해제", "Let somebody in again"),
-        _MODERATE, NoteRequest, ActDone,
+        _MODERATE, NoteRequest, ActDone, bodiless=True,
     ),
     Operation(
         "POST", f"{_PERSON}/move", move, Say("방 옮기기", "Bring somebody to another room"),
@@ -336,6 +331,7 @@ OPERATIONS = (
     Operation(
         "DELETE", "/api/v1/rooms/{room}/messages/{message}", remove_message,
         Say("메시지 지우기", "Remove a message"), _MODERATE, NoteRequest, ActDone,
+        bodiless=True,
     ),
     Operation(
         "GET", "/api/v1/moderation/acts", acts, Say("조치 기록", "What moderators have done"),

@@ -113,9 +113,12 @@ def _describe(operation: Operation, refs: Refs) -> dict[str, Any]:
     if operation.body is not None or operation.takes != "application/json":
         schema = {"type": "string"} if operation.body is None else refs[operation.body]
         described["requestBody"] = {
-            "required": True,
+            "required": not operation.bodiless,
             "content": {operation.takes: {"schema": schema}},
         }
+    if operation.deprecated is not None:
+        described["deprecated"] = True
+        described["x-sunset"] = operation.deprecated.sunset.date().isoformat()
     if operation.who is not ANYONE:
         described["security"] = [{"bearer": sorted(operation.roles)}]
     if not isinstance(operation.who, Audience):

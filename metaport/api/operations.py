@@ -18,6 +18,7 @@ import msgspec
 from aiohttp import web
 
 from metaport.api.access import authenticated
+from metaport.api.deprecation import Deprecation
 from metaport.api.problems import Handler, Problem
 from metaport.language import Say
 from metaport.roles import PERMITTED, Permission, may
@@ -59,6 +60,8 @@ class Operation:
     """What the answer comes as."""
     takes: str = "application/json"
     """What the body comes as."""
+    bodiless: bool = False
+    """Whether the body may be left out, as everything in it may."""
     described: bool = True
     head: bool = True
     """Whether a GET answers HEAD as well."""
@@ -71,6 +74,9 @@ class Operation:
 
     Of what somebody does with their own data only taking all of it along and erasing it.
     """
+
+    deprecated: Deprecation | None = None
+    """Since when it is not to be used any more, and until when it is there."""
 
     @property
     def audited(self) -> bool:

@@ -19,6 +19,7 @@ from metaport.webhooks import fault_of
 
 MOST_ENDPOINTS = 100
 LIMIT = 200
+SCOPE = "deliveries"
 
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9_.*]+$")]
 Patterns = Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1, max_length=32)]
@@ -70,15 +71,18 @@ class WebhookDelivery(msgspec.Struct):
 
 
 class DeliveriesQuery(msgspec.Struct):
-    """Deliveries of which state; any where it is not given."""
+    """Deliveries of which state, any where it is not given, and from where on."""
 
+    after: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT)] = 50
     state: Literal["pending", "delivered", "dead"] | None = None
 
 
-class DeliveryList(msgspec.Struct):
-    """Deliveries to an endpoint, the newest events first."""
+class DeliveryPage(msgspec.Struct):
+    """Deliveries to an endpoint, the newest events first; `next` is `after` of the next page."""
 
     deliveries: list[WebhookDelivery]
+    next: str | None
 
 
 class ReplayRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -171,16 +175,18 @@ async def remove(request: web.Request) -> web.Response:
 
 
 async def deliveries(request: web.Request) -> web.Response:
-    """Return deliveries to an endpoint, of one `state` if given."""
-    services = request.app[SERVICES]
+    """Return a page of deliveries to an endpoint, of one `state` if given."""
+    services, query = request.app[SERVICES], query_of(request, DeliveriesQuery)
+    after = services.cursors.read(SCOPE, query.after, tuple[int, str]) if query.after else None
     endpoint = await _found(request, services)
     try:
-        found = await services.webhooks.deliveries(
-            endpoint.id, query_of(request, DeliveriesQuery).state, LIMIT
-        )
+        found = await services.webhooks.deliveries(endpoint.id, query.state, query.limit + 1, after)
     except DatabaseError:
         raise Problem("webhooks-away", retry_after_s=2) from None
-    return respond(DeliveryList([WebhookDelivery(*delivery) for delivery in found]))
+    told = [WebhookDelivery(*delivery) for delivery in found[: query.limit]]
+    more = len(found) > query.limit
+    place = services.cursors.make(SCOPE, (told[-1].at, told[-1].event)) if more else None
+    return respond(DeliveryPage(told, place))
 
 
 async def replay(request: web.Request) -> web.Response:
@@ -247,7 +253,7 @@ OPERATIONS = (
     Operation(
         "GET", "/api/v1/webhooks/{webhook}/deliveries", deliveries,
         Say("전달 현황", "How far telling is"), Permission.WEBHOOKS_MANAGE,
-        answer=DeliveryList, query=DeliveriesQuery,
+        answer=DeliveryPage, query=DeliveriesQuery,
     ),
     Operation(
         "POST", "/api/v1/webhooks/{webhook}/replay", replay,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, and_, delete, insert, select, update
+from sqlalchemy import Row, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from metaport.db.store import SqlStore
@@ -225,8 +225,17 @@ class SqlWebhooks(SqlStore):
         async with self._transaction() as connection:
             await connection.execute(statement.values(values))
 
-    async def deliveries(self, endpoint_id: str, state: str | None, limit: int) -> list[Delivery]:
-        """Return deliveries to an endpoint, the newest events first."""
+    async def deliveries(
+        self,
+        endpoint_id: str,
+        state: str | None,
+        limit: int,
+        after: tuple[int, str] | None = None,
+    ) -> list[Delivery]:
+        """Return deliveries to an endpoint, the newest events first.
+
+        `after` is the time (milliseconds) and id of an event: only those that follow it.
+        """
         table = webhook_delivery.c
         query = select(webhook_delivery, webhook_event.c.type, webhook_event.c.at_ms).join(
             webhook_event, webhook_event.c.id == table.event_id
@@ -234,6 +243,10 @@ class SqlWebhooks(SqlStore):
         query = query.where(table.endpoint_id == endpoint_id)
         if state is not None:
             query = query.where(table.state == state)
+        if after is not None:
+            at_ms, event_id = after
+            same = and_(webhook_event.c.at_ms == at_ms, table.event_id > event_id)
+            query = query.where(or_(webhook_event.c.at_ms < at_ms, same))
         query = query.order_by(webhook_event.c.at_ms.desc(), table.event_id).limit(limit)
         async with self._transaction() as connection:
             rows = (await connection.execute(query)).all()

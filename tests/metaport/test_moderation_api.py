@@ -219,3 +219,38 @@ async def test_an_act_reaches_the_platforms_backend(hub):
             event = await got.get()
     assert (event["id"], event["type"]) == ("moderation/1", "moderation.ban")
     assert event["data"]["user"] == "eve"
+
+
+async def test_a_body_may_be_left_out_exactly_where_the_document_says_so(hub):
+    document = await (await hub.get("/api/v1/openapi.json")).json()
+    person = "/api/v1/rooms/{room}/participants/{user}"
+    required = {
+        path.rpartition("/")[2]: each["post"]["requestBody"]["required"]
+        for path, each in document["paths"].items()
+        if path.startswith(f"{person}/") and "post" in each
+    }
+    assert required == {
+        "mute": False, "unmute": False, "kick": False, "ban": False, "unban": False, "move": True,
+    }  # fmt: skip
+    for act, needed in required.items():
+        path = f"/api/v1/rooms/hall/participants/eve/{act}"
+        assert (await hub.post(path, headers=moderator())).status == (400 if needed else 200), act
+
+
+async def test_deliveries_of_acts_are_told_page_by_page(hub):
+    admin = bearer(user="admin", roles=["admin"])
+    body = {"url": "http://127.0.0.1:1/hook", "events": ["moderation.*"]}
+    made = await (await hub.post("/api/v1/webhooks", json=body, headers=admin)).json()
+    for user in ("a", "b", "c"):
+        path = f"/api/v1/rooms/hall/participants/{user}/ban"
+        assert (await hub.post(path, headers=moderator())).status == 200
+    path = f"/api/v1/webhooks/{made['id']}/deliveries"
+    first = await (await hub.get(f"{path}?limit=2", headers=admin)).json()
+    query = f"limit=2&after={first['next']}"
+    second = await (await hub.get(f"{path}?{query}", headers=admin)).json()
+    assert second["next"] is None
+    told = {each["event"] for page in (first, second) for each in page["deliveries"]}
+    assert told == {"moderation/1", "moderation/2", "moderation/3"}
+    assert len(first["deliveries"]) == 2
+    other = await hub.get(f"{path}?after=none", headers=admin)
+    assert (await other.json())["type"] == "/problems/bad-cursor"

@@ -120,6 +120,18 @@ async def test_only_who_asked_is_told(store, receiver):
     assert counts == [1, 0, 0]
 
 
+async def test_deliveries_are_told_page_by_page_also_where_events_are_of_one_moment(store):
+    await store.add(endpoint("https://a.example/"), "admin", 1)
+    await store.put([event(number) for number in range(7)])
+    whole = await store.deliveries("we_1", None, 10)
+    assert len(whole) == 7
+    found, after = [], None
+    while page := await store.deliveries("we_1", None, 3, after):
+        found += page
+        after = (page[-1].at_ms, page[-1].event_id)
+    assert found == whole
+
+
 async def test_what_fails_is_tried_again_later_each_time_and_then_given_up(
     store, receiver, session
 ):
