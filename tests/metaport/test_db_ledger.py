@@ -5,15 +5,15 @@ import itertools
 import random
 import sqlite3
 import unicodedata
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from metaport.db.engine import connect, sqlite_url
 from metaport.db.errors import DatabaseError
@@ -23,6 +23,7 @@ from metering.events import Checkpoint, Subject, UsageRow
 from metering.ledger import LARGEST_QUANTITY, Ledger, MemoryLedger
 from metering.meters import EGRESS_BYTES, MESSAGES_SENT, PEAK_USERS, VOICE_SECONDS
 from metering.windows import month_period
+from tests.metering.cases import FACTOR
 
 LOBBY = Subject("lobby", "visitor")
 WINDOW = 1_795_000_500 // 900 * 900
@@ -174,135 +175,124 @@ async def test_writers_of_the_same_rows_do_not_block_each_other_for_good(ledger:
     assert await ledger.totals(*ALWAYS) == {MESSAGES_SENT: 200 * 201 // 2}
 
 
-@st.composite
-def histories(draw: st.DrawFn) -> list[UsageRow]:
-    """Rows whose quantities only grow, as a process writes them."""
-    identities = draw(
-        st.lists(
-            st.tuples(
-                st.sampled_from(["hub", "sfu"]),
-                st.sampled_from(["1", "2"]),
-                st.sampled_from([MESSAGES_SENT, VOICE_SECONDS]),
-                st.sampled_from([LOBBY, Subject("hall", "host")]),
-                st.integers(0, 3),
-            ),
-            max_size=6,
-            unique=True,
-        )
-    )
+# Cases of a property, and how many of them share their transactions: those are what takes time.
+CASES, ABREAST = 1_000 * FACTOR, 100
+
+
+def history(lot: random.Random, start_s: int) -> list[UsageRow]:
+    """Rows of different identities whose quantities only grow, as a process writes them."""
+    identities = {
+        (
+            lot.choice(["hub", "sfu"]),
+            lot.choice("12"),
+            lot.choice([MESSAGES_SENT, VOICE_SECONDS]),
+            lot.choice([LOBBY, Subject("hall", "host")]),
+            start_s + lot.randint(0, 3) * 900,
+        ): None
+        for _ in range(lot.randint(0, 6))
+    }
     rows = []
-    for node, boot, meter, subject, window in identities:
-        growth = draw(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
-        rows += [
-            UsageRow(node, boot, meter, subject, window * 900, total)
-            for total in itertools.accumulate(growth)
-        ]
+    for identity in identities:
+        growth = [lot.randint(0, 10**6) for _ in range(lot.randint(1, 4))]
+        rows += [UsageRow(*identity, total) for total in itertools.accumulate(growth)]
     return rows
 
 
-starts = itertools.count(WINDOW, 10 * 900)
-
-
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(history=histories(), data=st.data())
-async def test_order_grouping_and_replay_change_nothing(
-    ledger: Ledger, history: list[UsageRow], data: st.DataObject
-) -> None:
-    start = next(starts)  # each example has a stretch of time of its own in the same ledger
-    moved = [row._replace(window_start_s=row.window_start_s + start) for row in history]
-    again = data.draw(st.lists(st.sampled_from(moved), max_size=5)) if moved else []
-    order = data.draw(st.permutations(moved + again))
+def pieces(rows: list[UsageRow], lot: random.Random) -> list[list[UsageRow]]:
+    """Bring rows into another order, some of them again, and cut them anywhere."""
+    order = rows + lot.choices(rows, k=lot.randint(0, 5)) if rows else []
+    lot.shuffle(order)
+    cut = []
     while order:
-        size = data.draw(st.integers(1, len(order)))
-        await ledger.upsert(order[:size])
+        size = lot.randint(1, len(order))
+        cut.append(order[:size])
         order = order[size:]
-    last = {row[:-1]: row.quantity for row in moved}
-    expected: dict[str, int] = {}
-    for (_, _, meter, _, _), quantity in last.items():
-        expected[meter] = expected.get(meter, 0) + quantity
-    assert await ledger.totals(start, start + 9 * 900) == expected
+    return cut
+
+
+async def test_order_grouping_and_replay_change_nothing(ledger: Ledger) -> None:
+    """Each case has a stretch of time of its own in the same ledger."""
+    for first in range(0, CASES, ABREAST):
+        numbers = range(first, first + ABREAST)
+        expected: dict[int, dict[str, int]] = {}
+        brought = []
+        for number in numbers:
+            lot, start_s = random.Random(f"order {number}"), WINDOW + number * 10 * 900
+            rows = history(lot, start_s)
+            sums: Counter[str] = Counter()
+            for key, quantity in {row[:-1]: row.quantity for row in rows}.items():
+                sums[key[2]] += quantity
+            expected[start_s] = {row.meter: sums[row.meter] for row in rows}
+            brought.append(pieces(rows, lot))
+        for at_once in itertools.zip_longest(*brought, fillvalue=[]):
+            await ledger.upsert([row for piece in at_once for row in piece])
+        for number, (start_s, sums_of) in zip(numbers, expected.items(), strict=True):
+            found = await ledger.totals(start_s, start_s + 9 * 900)
+            assert found == sums_of, f"with random.Random('order {number}')"
 
 
 ZONES = ("Asia/Seoul", "UTC", "Europe/Berlin", "Asia/Kathmandu")
+# Cases in one of them meet what others have left there.
+ERAS, ERA_DAYS = 8, 100
 
 
-@st.composite
-def sparse_histories(draw: st.DrawFn) -> list[UsageRow]:
+def sparse(lot: random.Random, number: int, start_s: int) -> list[UsageRow]:
     """Rows over three months around borders of months, in places and of users of all kinds."""
-    return draw(
-        st.lists(
-            st.builds(
-                UsageRow,
-                st.sampled_from(["hub", "sfu"]),
-                st.sampled_from(["1", "2"]),
-                st.sampled_from([MESSAGES_SENT, VOICE_SECONDS, PEAK_USERS]),
-                st.builds(
-                    Subject,
-                    st.sampled_from(["", "lobby", "shop:a/b"]),
-                    st.sampled_from(["", "u", "v"]),
-                ),
-                st.integers(0, 100 * 96).map(lambda n: WINDOW + n * 900),
-                st.integers(0, 10**12),
+    return [
+        UsageRow(
+            # One identity has one quantity, and cases have none in common.
+            f"{number}-{lot.choice(['hub', 'sfu'])}",
+            f"{number}-{at}",
+            lot.choice([MESSAGES_SENT, VOICE_SECONDS, PEAK_USERS]),
+            Subject(
+                lot.choice(["", "lobby", "shop:a/b"]), lot.choice(["", "u", f"u{number % 50}"])
             ),
-            max_size=12,
+            start_s + lot.randint(0, ERA_DAYS * 96) * 900,
+            lot.choice([0, 1, lot.randint(0, 10**12)]),
         )
-    )
+        for at in range(lot.randint(0, 12))
+    ]
 
 
-def moved(rows: list[UsageRow], boot: str) -> list[UsageRow]:
-    """Give rows a node of their own, and one identity one quantity."""
-    return [row._replace(boot=boot + row.boot, node=boot + row.node) for row in rows]
+def stretch(lot: random.Random, start_s: int) -> tuple[int, int]:
+    """Return a month of some zone, or whole hours."""
+    if lot.random() < 1 / 3:
+        day = datetime.fromtimestamp(start_s, UTC) + timedelta(days=lot.randint(0, ERA_DAYS))
+        return month_period(f"{day:%Y-%m}", ZoneInfo(lot.choice(ZONES)))
+    hours = sorted(lot.choices(range(-2, ERA_DAYS * 24 + 2), k=2))
+    first_s = start_s // 3600 * 3600
+    return first_s + hours[0] * 3600, first_s + hours[1] * 3600
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(data=st.data())
-async def test_sums_agree_with_those_from_windows_alone(
-    database_url: str, data: st.DataObject
-) -> None:
+READINGS: list[Callable[[Ledger, int, int], Awaitable[object]]] = [
+    lambda ledger, start_s, end_s: ledger.totals(start_s, end_s),
+    lambda ledger, start_s, end_s: ledger.by_place(start_s, end_s),
+    lambda ledger, start_s, end_s: ledger.active_users(start_s, end_s),
+    lambda ledger, start_s, end_s: ledger.peak(PEAK_USERS, start_s, end_s),
+]
+
+
+async def test_sums_agree_with_those_from_windows_alone(database_url: str) -> None:
     """The ledger in memory adds up windows; the others read months, days and hours."""
-    ledger, plain = await _shared(database_url), _plain[database_url]
-    rows = moved(data.draw(sparse_histories()), f"{len(plain._quantities)}-")
-    for some in (rows, rows[::2], rows[::-1]):
-        await ledger.upsert(some)
-        await plain.upsert(some)
-    hours = st.integers(-2, 100 * 24 + 2).map(lambda n: WINDOW // 3600 * 3600 + n * 3600)
-    start, end = sorted((data.draw(hours), data.draw(hours)))
-    for month in ("2026-11", "2026-12", "2027-01"):
-        zone = ZoneInfo(data.draw(st.sampled_from(ZONES)))
-        for period in ((start, end), month_period(month, zone)):
-            assert await ledger.totals(*period) == await plain.totals(*period)
-            assert await ledger.by_place(*period) == await plain.by_place(*period)
-            assert await ledger.active_users(*period) == await plain.active_users(*period)
-            peak = await ledger.peak(PEAK_USERS, *period)
-            assert peak == await plain.peak(PEAK_USERS, *period)
-
-
-_ledgers: dict[str, SqlLedger] = {}
-_plain: dict[str, MemoryLedger] = {}
-
-
-async def _shared(url: str) -> SqlLedger:
-    """Return one ledger for all examples of a test; the memory one beside it grows as it does."""
-    if url not in _ledgers:
-        _ledgers[url], _plain[url] = await open_ledger(url), MemoryLedger()
-    return _ledgers[url]
-
-
-@pytest.fixture(autouse=True)
-async def _close_shared() -> AsyncIterator[None]:
-    yield
-    for ledger in _ledgers.values():
-        await ledger.close()
-    _ledgers.clear()
-    _plain.clear()
+    ledger, eras = await open_ledger(database_url), [MemoryLedger() for _ in range(ERAS)]
+    for first in range(0, CASES, ABREAST):
+        numbers = range(first, first + ABREAST)
+        rows: list[UsageRow] = []
+        lots = {number: random.Random(f"sums {number}") for number in numbers}
+        starts = {number: WINDOW + number % ERAS * (ERA_DAYS + 40) * 86_400 for number in numbers}
+        for number, lot in lots.items():
+            its = sparse(lot, number, starts[number])
+            await eras[number % ERAS].upsert(its)
+            rows += its
+        for some in (rows, rows[::2], rows[::-1]):
+            await ledger.upsert(some)
+        for number, lot in lots.items():
+            plain, period = eras[number % ERAS], stretch(lot, starts[number])
+            # One of them a case: with what others left there, each is asked hundreds of times.
+            read = lot.choice(READINGS)
+            found, expected = await read(ledger, *period), await read(plain, *period)
+            assert found == expected, f"with random.Random('sums {number}')"
+    await ledger.close()
 
 
 async def test_a_ledger_is_added_up_again_for_another_zone(database_url: str) -> None:

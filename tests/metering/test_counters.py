@@ -1,15 +1,17 @@
 """Cumulative totals: what drains, what is forgotten, and that nothing is lost or doubled."""
 
+import random
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from metering.counters import Counters
 from metering.events import Subject, UsageRow
 from metering.ledger import MemoryLedger
 from metering.meters import MESSAGES_SENT, VOICE_SECONDS
 from metering.windows import whole_seconds
+from tests.metering.cases import cases
 
 LOBBY = Subject("lobby", "visitor")
 HALL = Subject("hall", "host")
@@ -115,63 +117,63 @@ def test_checkpoints_anywhere_count_the_whole_interval(start_ms: int, steps: lis
     assert sum(row.quantity for row in counters.drain()) == whole_seconds(start_ms, end_ms)
 
 
-class Accounting(RuleBasedStateMachine):
-    """Counting, refusals, forgetting and replays in any order, against a plain sum."""
+class Accounting:
+    """What was counted in which window, and what a ledger keeps of it."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, lot: random.Random) -> None:
+        self.lot = lot
         self.counters = Counters("hub", "1")
         self.counted: dict[int, int] = {}
         self.kept: dict[tuple[object, ...], int] = {}
         self.history: list[UsageRow] = []
 
-    @rule(at_s=st.integers(0, 4_000), quantity=st.integers(1, 9))
-    def count(self, at_s: int, quantity: int) -> None:
+    def count(self) -> None:
+        at_s, quantity = self.lot.randint(0, 4_000), self.lot.randint(1, 9)
         self.counters.add(MESSAGES_SENT, LOBBY, at_s, quantity)
         self.counted[at_s // 900] = self.counted.get(at_s // 900, 0) + quantity
 
-    @rule(at_s=st.integers(0, 4_000), quantity=st.integers(1, 9))
-    def count_and_take_back(self, at_s: int, quantity: int) -> None:
+    def count_and_take_back(self) -> None:
+        at_s, quantity = self.lot.randint(0, 4_000), self.lot.randint(1, 9)
         self.counters.add(MESSAGES_SENT, LOBBY, at_s, quantity)
         self.counters.retract(MESSAGES_SENT, LOBBY, at_s, quantity)
 
-    @rule()
     def write(self) -> None:
         self._keep(self.counters.drain())
 
-    @rule()
     def fail_to_write(self) -> None:
         self.counters.undrain(self.counters.drain())
 
-    @rule(before_s=st.integers(0, 5_000))
-    def forget(self, before_s: int) -> None:
-        self.counters.prune(before_s)
+    def forget(self) -> None:
+        self.counters.prune(self.lot.randint(0, 5_000))
 
-    @rule(data=st.data())
-    def replay(self, data: st.DataObject) -> None:
+    def replay(self) -> None:
         if self.history:
-            self._keep(data.draw(st.lists(st.sampled_from(self.history), max_size=4)))
+            self._keep(self.lot.choices(self.history, k=self.lot.randint(0, 4)))
 
     def _keep(self, rows: list[UsageRow]) -> None:
         self.history += rows
         for row in rows:
             self.kept[row[:-1]] = max(self.kept.get(row[:-1], 0), row.quantity)
 
-    @invariant()
-    def nothing_is_counted_that_did_not_happen(self) -> None:
-        assert sum(self.kept.values()) <= sum(self.counted.values())
 
-    def teardown(self) -> None:
-        self.write()
-        sums: dict[int, int] = {}
-        for row, quantity in self.kept.items():
-            window = row[4] // 900  # type: ignore[operator]
-            sums[window] = sums.get(window, 0) + quantity
-        assert sums == self.counted
-
-
-Accounting.TestCase.settings = settings(max_examples=300, stateful_step_count=25, deadline=None)
-TestAccounting = Accounting.TestCase
+@cases(4_000)
+def test_counting_refusals_forgetting_and_replays_in_any_order_make_a_plain_sum(
+    lot: random.Random,
+) -> None:
+    books = Accounting(lot)
+    steps = (
+        books.count, books.count_and_take_back, books.write, books.fail_to_write, books.forget,
+        books.replay,
+    )  # fmt: skip
+    for _ in range(lot.randint(1, 25)):
+        lot.choice(steps)()
+        assert sum(books.kept.values()) <= sum(books.counted.values())
+    books.write()
+    sums: dict[int, int] = {}
+    for row, quantity in books.kept.items():
+        window = row[4] // 900  # type: ignore[operator]
+        sums[window] = sums.get(window, 0) + quantity
+    assert sums == books.counted
 
 
 async def test_two_boots_of_a_node_add_up() -> None:
