@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metaport.audit import Batch, Entry, Sealer
 from metaport.audit_spool import AuditSpool
-from metaport.db.audit import SqlAudit
+from metaport.db.audit import MOST_ROWS, SqlAudit
 from metaport.db.errors import DatabaseError
 from metaport.secret_files import write_secret
 
@@ -95,12 +95,17 @@ class AuditKeeper:
             await asyncio.sleep(SEAL_EVERY_S)
 
     async def turn(self) -> None:
-        """Carry and seal once."""
+        """Carry, and seal all that is new."""
         if entries := await asyncio.to_thread(self._spool.take):
             await self._store.add(entries)
         await asyncio.to_thread(self._spool.done)
-        if (batch := await self._store.seal(self._sealer, self._clock())) is not None:
-            await asyncio.to_thread(write_anchor, self._anchor, batch)
+        last = None
+        while (batch := await self._store.seal(self._sealer, self._clock())) is not None:
+            last = batch
+            if batch.rows < MOST_ROWS:
+                break
+        if last is not None:
+            await asyncio.to_thread(write_anchor, self._anchor, last)
 
 
 def write_anchor(path: Path, batch: Batch) -> None:

@@ -14,7 +14,8 @@ from metaport.language import Say
 
 # Any number will do as long as it is always the same one: one hub of all seals at a time.
 SEAL_LOCK = 0x6D65746175646974
-MOST_ROWS = 5_000
+# Sealed together: 3,000 held the loop for 35 to 73 ms, 250 at a time hold it for 9.
+MOST_ROWS = 250
 # A row that is older and not sealed was put there by somebody else, or nobody seals.
 UNSEALED_S = 60
 
@@ -26,6 +27,12 @@ _ADD = (
         for place, name in enumerate(Entry._fields, 1)
     )
     + ") ON CONFLICT (id) DO NOTHING"
+)
+
+_SEAL_ALL = text(
+    "UPDATE audit_entry SET batch = :batch, seal = sealed.seal"
+    " FROM unnest(CAST(:serials AS bigint[]), CAST(:seals AS bytea[])) AS sealed(serial, seal)"
+    " WHERE audit_entry.serial = sealed.serial"
 )
 
 _COLUMNS = [audit_entry.c[name] for name in Entry._fields]
@@ -73,7 +80,7 @@ class SqlAudit(SqlStore):
             await connection.execute(statement, [entry._asdict() for entry in entries])
 
     async def seal(self, sealer: Sealer, now: float) -> Batch | None:
-        """Seal what is new as one batch; return it, None where nothing was new."""
+        """Seal the first of what is new as one batch; return it, None where nothing was new."""
         new = (
             select(audit_entry.c.serial, *_COLUMNS)
             .where(audit_entry.c.batch.is_(None))
@@ -95,13 +102,7 @@ class SqlAudit(SqlStore):
             seals = [sealer.row(row.serial, _entry(row)) for row in rows]
             batch = sealer.batch(number, previous, seals, len(rows), int(now))
             await connection.execute(insert(audit_batch).values(_values(batch)))
-            await connection.execute(
-                text("UPDATE audit_entry SET batch = :batch, seal = :seal WHERE serial = :serial"),
-                [
-                    {"batch": number, "seal": seal, "serial": row.serial}
-                    for row, seal in zip(rows, seals, strict=True)
-                ],
-            )
+            await _mark(connection, number, [row.serial for row in rows], seals)
         return batch
 
     async def verify(self, sealer: Sealer, now: float, anchor: Batch | None = None) -> Checked:
@@ -180,6 +181,21 @@ class SqlAudit(SqlStore):
         query = select(audit_entry.c.serial, audit_entry.c.seal, *_COLUMNS)
         query = query.where(audit_entry.c.batch == number).order_by(audit_entry.c.serial)
         return (await connection.execute(query)).all()
+
+
+async def _mark(
+    connection: AsyncConnection, number: int, serials: list[int], seals: list[bytes]
+) -> None:
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_SEAL_ALL, {"batch": number, "serials": serials, "seals": seals})
+        return
+    await connection.execute(
+        text("UPDATE audit_entry SET batch = :batch, seal = :seal WHERE serial = :serial"),
+        [
+            {"batch": number, "seal": seal, "serial": serial}
+            for serial, seal in zip(serials, seals, strict=True)
+        ],
+    )
 
 
 async def _batches(connection: AsyncConnection) -> AsyncIterator[tuple[Batch, bytes | None]]:

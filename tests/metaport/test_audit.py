@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from metaport.audit import Entry, Sealer
 from metaport.audit_spool import CARRIED, SPOOL, AuditSpool
-from metaport.audit_writer import AuditKeeper, AuditWriter, read_anchor
+from metaport.audit_writer import ANCHOR, AuditKeeper, AuditWriter, read_anchor
 from metaport.cli import main
-from metaport.db.audit import Filter, SqlAudit
+from metaport.db.audit import MOST_ROWS, Filter, SqlAudit
 from metaport.db.direct import DirectPool
 from metaport.db.engine import connect
 from tests.metaport import test_compose
@@ -276,3 +276,15 @@ async def test_commands_at_the_terminal_are_written_down_too(config):
         told = [e for e in await entries(session) if e["via"] == "cli"]
     assert (told[0]["action"], told[0]["result"]) == ("metaport token", "0")
     assert json.loads(told[0]["object"]) == {"user": "kim", "role": ["operator"]}
+
+
+async def test_more_than_is_sealed_at_once_is_all_sealed_in_one_turn(store, tmp_path):
+    await store.add([entry(number) for number in range(2 * MOST_ROWS + 1)])
+    keeper = AuditKeeper(
+        store, AuditSpool(tmp_path), SEALER, data_dir=tmp_path, days=0, clock=lambda: NOW
+    )
+    await keeper.turn()
+    checked = await store.verify(SEALER, NOW, read_anchor((tmp_path / ANCHOR).read_text("utf-8")))
+    assert (checked.rows, checked.unsealed, checked.faults) == (2 * MOST_ROWS + 1, 0, [])
+    assert checked.last is not None
+    assert (checked.last.number, checked.last.rows) == (3, 1)
