@@ -2,8 +2,9 @@
 
 1. `RoomWatch.recall` reads what this hub had on disk, so that a start without the database knows
    who may enter where. A hub that never knew lets nobody in until it does.
-2. `RoomWatch.look` reads what has changed: at start, every `LOOK_S`, and as soon as another hub
-   signals. What this hub's own API changes is read back by `RoomWatch.changed`, which signals.
+2. `RoomWatch.look` reads what has changed: at start, each second (`metaport.looking`), and as soon
+   as another hub signals. What this hub's own API changes is read back by `RoomWatch.changed`,
+   which signals.
 3. The book tells the hub, which looks again at everybody in the room.
 """
 
@@ -16,18 +17,14 @@ from typing import Protocol
 
 from chatd.room_book import MemoryRoomBook
 from chatd.signals import Signals
-from metaport.db.errors import DatabaseError
 from metaport.db.rooms import RoomChange
+from metaport.looking import DEADLINE_S, Looking
 from metaport.room_file import RoomFile
 
 logger = logging.getLogger(__name__)
 
-# Whoever missed the signal lets people in by the old rules for this long.
-LOOK_S = 1.0
-DEADLINE_S = 5.0
 # Read at once: the loop serves chat in between, and this many hold it for about 5 ms.
 CHANGES_AT_A_TIME = 500
-TOPIC = "rooms"
 
 
 class Store(Protocol):
@@ -41,24 +38,27 @@ class Store(Protocol):
 
 
 class RoomWatch:
-    """Keeps `book` up to date; `failing` says in a sentence what keeps it from that."""
+    """Keeps `book` up to date."""
 
     def __init__(self, store: Store, file: RoomFile, signals: Signals) -> None:
         self._store = store
         self._file = file
-        self._signals = signals
         self._revision = 0
         # Everything is to be read, and what is not there was never laid down.
         self._whole = True
-        self._wanted = asyncio.Event()
+        self._looking = Looking("rooms", signals, self.look)
         # One look at a time: another one waits, and then sees what this one missed.
-        self._looking = asyncio.Lock()
+        self._one = asyncio.Lock()
         self._turn = asyncio.Lock()
         # The look that waits for the one under way; None where none waits. Ends by itself.
         self._next: asyncio.Task[None] | None = None
         self.book = MemoryRoomBook()
         self.book.away = True
-        self.failing: str | None = None
+
+    @property
+    def failing(self) -> str | None:
+        """What keeps it from reading, None when nothing does."""
+        return self._looking.failing
 
     def recall(self) -> None:
         """Lay down what this hub had on disk; call it before anybody connects."""
@@ -82,7 +82,7 @@ class RoomWatch:
             DatabaseError: nothing can be read.
             OSError: what was read holds, but is not on this hub's disk.
         """
-        async with self._looking:
+        async with self._one:
             if await self._store.revision() < self._revision:
                 self._whole = True  # a database from a backup
             at = 0 if self._whole else self._revision
@@ -104,7 +104,7 @@ class RoomWatch:
 
     async def changed(self) -> None:
         """Read back what was changed here, and tell the other hubs."""
-        self._signals.tell(TOPIC, b"")
+        self._looking.tell()
         # Of those who wait while somebody looks, the first looks for all: what they have changed
         # is committed, so one look that begins after sees all of it.
         if self._next is None:
@@ -118,30 +118,11 @@ class RoomWatch:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        self._signals.hear(TOPIC, lambda _: self._wanted.set(), self._wanted.set)
-        while True:
-            await self.try_to_look(DEADLINE_S)
-            self._wanted.clear()
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._wanted.wait()
-            except TimeoutError:
-                continue
+        await self._looking.run()
 
     async def try_to_look(self, deadline_s: float) -> None:
         """Look, and note in `failing` what keeps it from that."""
-        try:
-            async with asyncio.timeout(deadline_s):
-                await self.look()
-        except (DatabaseError, TimeoutError, OSError) as error:
-            said = str(error) or "no answer"
-            if self.failing is None:
-                logger.error("settings of rooms cannot be read: %s", said)
-            self.failing = said
-        else:
-            if self.failing is not None:
-                logger.info("settings of rooms can be read again")
-            self.failing = None
+        await self._looking.try_once(deadline_s)
 
     def _take(self, changes: Sequence[RoomChange]) -> None:
         news = []
