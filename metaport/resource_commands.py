@@ -47,6 +47,12 @@ def _act(name: str) -> Run:
     return run
 
 
+async def _invitations(server: Server, given: argparse.Namespace) -> Any:
+    found: AsyncIterator[Any] = on("room")(server).invitations(given.room)
+    columns = ["id", "uses", "max_uses", "made_by", "expires_at", "revoked_by"]
+    return columns, [each async for each in found]
+
+
 async def _people(server: Server, given: argparse.Namespace) -> Any:
     found: AsyncIterator[Any] = on("room")(server).people(given.room)
     return ["user", "name", "connections", "muted", "media"], [each async for each in found]
@@ -72,6 +78,12 @@ VERBS: Mapping[str, tuple[Verb, ...]] = {
              plain("room", "change", "room")),
         Verb("remove", ("room",), False, Say("방 설정 삭제", "remove a room's settings"),
              plain("room", "remove", "room")),
+        Verb("invite", ("room",), True, Say("비공개 방의 초대 만들기", "make an invitation"),
+             plain("room", "invite", "room")),
+        Verb("invitations", ("room",), False, Say("방의 초대 목록", "invitations into a room"),
+             _invitations),
+        Verb("uninvite", ("room", "invitation"), False, Say("초대 거두기", "take one back"),
+             plain("room", "uninvite", "room", "invitation")),
         Verb("people", ("room",), False, Say("방에 있는 사람", "who is in a room"), _people),
         Verb("figures", ("room",), False, Say("현재 수치", "live figures"),
              plain("room", "figures", "room")),

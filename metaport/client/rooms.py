@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+from metaport.api.invitations import InvitationMade, InvitationPage, InvitationTold, Redeemed
 from metaport.api.moderation import ActDone
 from metaport.api.participants import Figures, Participant, ParticipantPage, Said
 from metaport.api.rooms import Room, RoomPage
@@ -38,6 +39,26 @@ class Rooms:
     async def remove(self, room: str) -> None:
         """Lay nothing down any more."""
         await self._server.ask("DELETE", path_of(_ROOM, room=room), answer=type(None))
+
+    async def invite(self, room: str, **settings: int) -> InvitationMade:
+        """Make an invitation into a private room; its code is told here only."""
+        path = path_of(f"{_ROOM}/invitations", room=room)
+        return await self._server.ask("POST", path, settings, answer=InvitationMade)
+
+    def invitations(self, room: str) -> AsyncIterator[InvitationTold]:
+        """Yield the invitations into a room, by their ids."""
+        path = path_of(f"{_ROOM}/invitations", room=room)
+        return self._server.pages(path, answer=InvitationPage, items="invitations")
+
+    async def uninvite(self, room: str, invitation: str) -> None:
+        """Take an invitation back."""
+        path = path_of(f"{_ROOM}/invitations/{{which}}", room=room, which=invitation)
+        await self._server.ask("DELETE", path, answer=type(None))
+
+    async def redeem(self, code: str) -> Redeemed:
+        """Come by an invitation."""
+        path = "/api/v1/invitations/redeem"
+        return await self._server.ask("POST", path, {"code": code}, answer=Redeemed)
 
     def people(self, room: str) -> AsyncIterator[Participant]:
         """Yield who is in a room, by user id."""

@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from metaport.client.friends import Friends
 from metaport.client.people import Apps
 from metaport.client.problem import ServerProblem, Unreachable
 from metaport.client.rooms import Rooms
@@ -68,6 +69,33 @@ async def asking(failing, waits, **options):
         waits.append(seconds)
 
     return Server(failing.url, "token", sleep=sleep, **options)
+
+
+async def test_people_befriend_block_and_invite_one_another(server, config):
+    rooms, tokens = Rooms(server), Tokens(test_compose.SECRET)
+    await rooms.create("클럽", kind="private")
+    made = await rooms.invite("클럽", uses=2)
+    ann, ben = (
+        Server(url_of(config), tokens.mint(name, ttl_s=600), lang="ko") for name in ("ann", "ben")
+    )
+    async with ann, ben:
+        assert (await Rooms(ann).redeem(made.code)).room == "클럽"
+        assert [(i.id, i.uses) async for i in rooms.invitations("클럽")] == [(made.id, 1)]
+        await rooms.uninvite("클럽", made.id)
+        with pytest.raises(ServerProblem) as refused:
+            await Rooms(ben).redeem(made.code)
+        assert refused.value.reason == "no-such-invitation"
+        anns, bens = Friends(ann), Friends(ben)
+        assert (await anns.ask("ben")).state == "waiting"
+        assert [each.user async for each in bens.requests()] == ["ann"]
+        await bens.decline("ann")
+        await anns.ask("ben")
+        assert (await bens.accept("ann")).state == "friend"
+        assert [each.user async for each in anns.list()] == ["ben"]
+        await anns.remove("ben")
+        await anns.block("ben")
+        assert [each.user async for each in anns.blocks()] == ["ben"]
+        await anns.unblock("ben")
 
 
 async def test_rooms_and_spaces_are_typed_and_told_page_by_page(server):

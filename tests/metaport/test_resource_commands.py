@@ -46,6 +46,24 @@ async def test_a_room_is_made_listed_changed_and_removed(hub, run):
     assert (await run("room", "list", "--lang", "en"))[1] == "none\n"
 
 
+async def test_people_are_invited_into_a_room(hub, run):
+    await run("room", "create", "상담", "kind=private")
+    _, out, _ = await run("room", "invite", "상담", "uses=3", "--json")
+    made = json.loads(out)
+    assert len(made["code"]) == 22
+    code, out, _ = await run("room", "invitations", "상담")
+    heads, row = (line.split() for line in out.splitlines())
+    assert (code, heads[:3], row[:3]) == (0, ["id", "uses", "max_uses"], [made["id"], "0", "3"])
+    assert made["code"] not in out
+    assert await run("room", "uninvite", "상담", made["id"], "--lang", "ko") == (
+        0,
+        "했습니다\n",
+        "",
+    )
+    code, _, err = await run("room", "uninvite", "상담", "none", "--lang", "ko")
+    assert (code, "쓸 수 없는 초대" in err) == (1, True)
+
+
 async def test_what_is_wrong_is_said_in_the_persons_language(hub, run):
     code, _, err = await run("room", "show", "없는방", "--lang", "ko")
     assert code == 1
