@@ -14,13 +14,14 @@ A log record is `a` and a MessagePack list of `sfu.facts.Attendance`.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from metaport.config import Config
-from metaport.log import Log, LogError, read
+from metaport.log import Log, LogError, LogTrimmed, read
 from metaport.log_records import segments
 from sfu.facts import Attendance
 
@@ -32,6 +33,8 @@ ATTENDANCE = b"a"
 # local log may still tell of. One that is written down twice is read once.
 SEGMENT_BYTES = 1 << 20
 LOOK_BACK_BYTES = 4 << 20
+# A hub may trim a log while it is read; then it is read again, this often.
+TRIMMED_MEANWHILE = 3
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Attendance]).decode
@@ -69,7 +72,7 @@ class Book:
             LogError, OSError
         """
         kept = _merged(_attendances(self._log.directory, self._look_from))
-        left = _merged(_attendances(log))
+        left = _left(log)
         self.keep([each for key, each in left.items() if each != kept.get(key)])
 
     def trim(self, before_ms: int) -> None:
@@ -124,11 +127,18 @@ def read_attendance(config: Config, start_ms: int, end_ms: int) -> list[Attendan
     found: dict[Key, Attendance] = {}
     for log in config.sfu_logs:
         found = _merged(_attendances(book_path(config, log)), found)
-        found = _merged(_attendances(log), found)
+        found = _merged(_left(log).values(), found)
     within = [
         each for each in found.values() if each.since_ms < end_ms and each.until_ms > start_ms
     ]
     return sorted(within, key=lambda each: (each.since_ms, each.participant))
+
+
+def _left(log: Path) -> dict[Key, Attendance]:
+    for _ in range(TRIMMED_MEANWHILE):
+        with suppress(LogTrimmed):
+            return _merged(_attendances(log))
+    return _merged(_attendances(log))
 
 
 def _look_from(directory: Path) -> int | None:

@@ -32,9 +32,16 @@ async def run_sfu(config: Config, stop: asyncio.Event, number: int = 0) -> None:
         LogError: the local log cannot be opened.
     """
     own = sfu_process(config, number)
-    log = Log(own.log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
-    usage = UsageLog(log, node_name(config, own.name), time.time, name_of=user_names(config))
+    # Before the log: its new segment lets the hub trim the one that tells of before the start, and
+    # a start that is killed between the two would have copied nothing.
     book = _opened_book(config, own.log)
+    try:
+        log = Log(own.log, segment_bytes=config.log.segment_bytes, fsync=config.log.fsync)
+    except BaseException:
+        if book is not None:
+            book.close()
+        raise
+    usage = UsageLog(log, node_name(config, own.name), time.time, name_of=user_names(config))
     server = SfuServer(
         config.media.host,
         own.port,

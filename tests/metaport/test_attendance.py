@@ -18,8 +18,9 @@ from metaport.attendance import (
     read_attendance,
 )
 from metaport.config import Config
-from metaport.log import Log, LogError, read
+from metaport.log import Log, LogError, LogLocked, LogTrimmed, read
 from metaport.media_journal import MediaJournal
+from metaport.media_process import run_sfu
 from metaport.usage_log import UsageLog, usage_of
 from sfu.errors import FactsRefused
 from sfu.facts import Attendance
@@ -81,6 +82,42 @@ def test_what_a_crash_left_open_is_copied_once(config):
         book.close()
     kept = [each for _, record in read(path) for each in attendances_of(record)]
     assert kept == [attendance("p-1"), attendance("p-2", until=8, ended=False)]
+
+
+async def test_a_start_that_is_killed_has_copied_before_the_hub_may_trim(config):
+    """A new segment of the log lets the hub trim the last one: by then the book has it."""
+    sfu = Sfu(config)
+    sfu.journal.commit([attendance("p-1", until=4, ended=False)])
+    sfu.book.close()
+    with pytest.raises(LogLocked):  # as far as the start got: its log is not open yet
+        await run_sfu(config, asyncio.Event())
+    sfu.log.close()
+    path = book_path(config, config.sfu_log)
+    kept = [each for _, record in read(path) for each in attendances_of(record)]
+    assert kept == [attendance("p-1", until=4, ended=False)]
+    Book(path).close()  # and let go of it
+
+
+def test_a_log_that_is_trimmed_while_it_is_copied_is_read_again(config, monkeypatch):
+    sfu = Sfu(config)
+    sfu.journal.commit([attendance("p-1", ended=False)])
+    sfu.close()
+    trimmed = [LogTrimmed(config.sfu_log, 0, 100)]
+
+    def trim_meanwhile(directory, position=None):
+        if directory == config.sfu_log and trimmed:
+            raise trimmed.pop()
+        return read(directory, position)
+
+    monkeypatch.setattr(books, "read", trim_meanwhile)
+    path = book_path(config, config.sfu_log)
+    book = Book(path)
+    book.copy(config.sfu_log)
+    book.close()
+    assert not trimmed
+    assert [each for _, record in read(path) for each in attendances_of(record)] == [
+        attendance("p-1", ended=False)
+    ]
 
 
 def test_a_book_that_cannot_be_written_refuses_no_facts(config, caplog):
