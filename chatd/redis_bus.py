@@ -803,12 +803,15 @@ class _Reading(Errand):
         self._lane = bus._lane_of(place)
         self.track = self._lane.number % _TRACKS
         self._peers = ""
+        self._asked = False
 
     def command(self) -> Command | None:
         mirror = self._mirror
-        if not (mirror.questions or mirror.behind):
+        if not (mirror.questions or mirror.behind or self._asked):
             mirror.reading = False
             return None
+        # What is found missing from here on may have come after what this brings.
+        self._asked, mirror.behind = True, False
         self._peers = self._bus._news(self._lane)
         since, history = self._bus._needed(mirror)
         for question in mirror.questions:
@@ -826,11 +829,16 @@ class _Reading(Errand):
         )
 
     def done(self, reply: Any) -> None:
-        self._mirror.reading = False
-        self._bus._loaded(self._mirror, self._lane, self._peers, reply)
+        mirror = self._mirror
+        again, mirror.reading = mirror.behind, False
+        self._bus._loaded(mirror, self._lane, self._peers, reply)
+        if again:
+            mirror.behind = True
+            self._bus._read(mirror)
 
     def failed(self, reason: str) -> bool:
         self._mirror.reading = False
+        self._mirror.behind = bool(self._mirror.epoch)
         questions, self._mirror.questions = self._mirror.questions, []
         for question in questions:
             question.answer(_away())

@@ -123,6 +123,10 @@ class Subscriber:
         self._wanted.discard(channel)
         self._change(channel)
 
+    def has_asked(self, channel: bytes) -> bool:
+        """Say whether the server was asked for `channel`, and has not let go of it."""
+        return channel in self._asked
+
     def is_confirmed(self, channel: bytes) -> bool:
         """Say whether publications on `channel` are heard now."""
         return channel in self._asked and not self._unconfirmed[channel]

@@ -94,7 +94,13 @@ class Subscriptions:
     def _place(self, channel: bytes, partition: Partition) -> None:
         subscriber = self._subscribers.get(self._link.node(partition))
         before = self._placed.get(channel)
-        if subscriber is before or subscriber is None:
+        if subscriber is None:
+            return
+        if subscriber is before:
+            # The node let go of it, and the topology does not show yet to whom: asked again, it
+            # says so.
+            if not subscriber.has_asked(channel):
+                subscriber.want(channel)
             return
         if before is not None:
             before.unwant(channel)

@@ -68,6 +68,33 @@ async def test_a_slot_moves_under_load_and_nothing_is_lost_or_doubled(
     await until(lambda: one.bodies("moving")[-1] == "after", "the message")
 
 
+async def test_a_slot_that_moves_to_and_fro_is_heard_each_time(
+    cluster: RedisCluster, stations: list[Station]
+) -> None:
+    """Nobody compares positions here: what is published is heard, or read once it may have been.
+
+    One of six moves left a process deaf: its node let go of the channel before the topology named
+    another, or confirmed the next subscription while an earlier reading was under way.
+    """
+    one, two = stations
+    await one.join("roving")
+    await two.join("roving")
+    slot = partition_of("roving", partitions("metaport", True)).slot
+    said = 0
+    for _ in range(20):
+        source = cluster.owner(slot)
+        target = next(node for node in cluster.nodes if node is not source)
+        moving = asyncio.create_task(asyncio.to_thread(cluster.move, slot, target))
+        while not moving.done():
+            for station in stations:
+                station.bus.publish([station.draft("roving", said)])
+                said += 1
+            await asyncio.sleep(0.002)
+        await moving
+        await until(lambda: len(one.heard) == len(two.heard) == said, "every message")  # noqa: B023
+    assert one.offsets("roving") == two.offsets("roving") == list(range(1, said + 1))
+
+
 def test_tags_hash_to_the_slots_redis_says(cluster: RedisCluster) -> None:
     for partition in partitions("metaport", True)[::16]:
         key = partition.key(b"room:x")
