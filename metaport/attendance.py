@@ -59,11 +59,19 @@ class Book:
         """Open the book. Raises `LogError`, `OSError`."""
         self._look_from = _look_from(directory)
         self._log = Log(directory, segment_bytes=SEGMENT_BYTES)
+        # What could not be written down yet: the log it came from may be trimmed meanwhile.
+        self._owed: list[Attendance] = []
 
-    def keep(self, attended: Sequence[Attendance]) -> None:
-        """Write down attendances; when it returns they survive the process. Raises `LogError`."""
-        if attended:
-            self._log.append([attendance_record(attended)])
+    def keep(self, attended: Sequence[Attendance] = ()) -> None:
+        """Write down attendances; when it returns they survive the process.
+
+        Raises:
+            LogError: they are written down with the next call.
+        """
+        self._owed += attended
+        if self._owed:
+            self._log.append([attendance_record(self._owed)])
+            self._owed = []
 
     def copy(self, log: Path) -> None:
         """Write down what stands in an SFU's local log and not here: what a crash cut short.

@@ -2,7 +2,8 @@
 
 Order of one `commit`, and what a crash after each step costs:
 1. counters and attendances are appended to the local log in one write (nothing)
-2. attendances that ended are appended to the book (nothing: the next start copies them there)
+2. attendances that ended are appended to the book (nothing: the next start copies them there),
+   with those that it had no room for before
 """
 
 import logging
@@ -56,7 +57,7 @@ class MediaJournal:
         try:
             book.keep(ended)
         except LogError as error:
-            logger.error("attendance is kept at the next start: %s", error)
+            logger.error("attendance is kept later: %s", error)
 
 
 def appearances_of(record: bytes) -> list[Appearance]:

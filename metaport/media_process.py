@@ -96,5 +96,5 @@ def _opened_book(config: Config, log: Path) -> Book | None:
     try:
         book.copy(log)
     except (LogError, OSError) as error:
-        logger.error("attendance before the start is not in its book: %s", error)
+        logger.error("attendance before the start is not in its book yet: %s", error)
     return book

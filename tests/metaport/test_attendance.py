@@ -18,7 +18,7 @@ from metaport.attendance import (
     read_attendance,
 )
 from metaport.config import Config
-from metaport.log import Log, LogError, LogLocked, LogTrimmed, read
+from metaport.log import Log, LogError, LogFull, LogLocked, LogTrimmed, read
 from metaport.media_journal import MediaJournal
 from metaport.media_process import run_sfu
 from metaport.usage_log import UsageLog, usage_of
@@ -120,6 +120,29 @@ def test_a_log_that_is_trimmed_while_it_is_copied_is_read_again(config, monkeypa
     ]
 
 
+def test_what_a_full_disk_kept_out_of_the_book_comes_with_the_next(config, monkeypatch):
+    first = Sfu(config)
+    first.journal.commit([attendance("p-1", until=4, ended=False)])
+    first.close()
+    path = book_path(config, config.sfu_log)
+    book = Book(path)
+
+    def full(log, records):
+        raise LogFull(log.directory, "no space")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Log, "append", full)
+        with pytest.raises(LogFull):
+            book.copy(config.sfu_log)
+    for segment in config.sfu_log.glob("*.log"):
+        segment.unlink()  # the hub has trimmed it meanwhile
+    log = Log(config.sfu_log)
+    MediaJournal(UsageLog(log, "sfu", time.time), book).commit([])
+    log.close()
+    book.close()
+    assert everything(config) == [attendance("p-1", until=4, ended=False)]
+
+
 def test_a_book_that_cannot_be_written_refuses_no_facts(config, caplog):
     sfu = Sfu(config)
     sfu.book.close()
@@ -130,7 +153,7 @@ def test_a_book_that_cannot_be_written_refuses_no_facts(config, caplog):
     sfu.book.keep = full
     sfu.journal.commit([attendance()])
     sfu.log.close()
-    assert "attendance is kept at the next start" in caplog.text
+    assert "attendance is kept later" in caplog.text
     assert everything(config) == [attendance()]
 
 
