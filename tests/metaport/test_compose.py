@@ -51,7 +51,7 @@ async def serving(config):
     task = asyncio.create_task(run_hub(config, stop))
     base = f"http://127.0.0.1:{config.http.port}"
     async with aiohttp.ClientSession(base, timeout=aiohttp.ClientTimeout(10)) as session:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 assert not task.done(), task.exception()
                 try:

@@ -118,6 +118,10 @@ async def test_nobody_has_an_account_without_another_persons_approval(hub):
     pages = [await ask(hub, "GET", "/users?limit=1", token=staff())]
     pages.append(await ask(hub, "GET", f"/users?after={pages[0][1]['next']}", token=staff()))
     assert {each["id"] for _, page in pages for each in page["users"]} == {user, made["id"]}
+
+
+async def test_what_cannot_be_registered_is_told_why(hub):
+    await registered(hub, approved=False)
     for body, why in (
         ({"user": "gildong", "password": PASSWORD}, (409, "login-taken")),
         ({"user": "admin", "password": PASSWORD}, (400, "bad-login")),

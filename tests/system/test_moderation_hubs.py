@@ -24,9 +24,14 @@ async def test_people_on_both_hubs_are_heard_moved_and_banned(folder, redis):
                 return await answer.json()
 
         chats = await test_hubs._spread(server, "plaza")
-        figures = await ask("GET", "/rooms/plaza/figures")
-        assert figures["unanswered"] == 0
-        assert sorted(each["connections"] > 0 for each in figures["hubs"]) == [True, True]
+
+        async def told_by_both():
+            figures = await ask("GET", "/rooms/plaza/figures")
+            assert figures["unanswered"] == 0
+            both = [each["connections"] > 0 for each in figures["hubs"]] == [True, True]
+            return figures if both else None
+
+        figures = await until(told_by_both, 20, "both hubs have people and know of each other")
         assert figures["connections"] == len(chats)
         people = await ask("GET", "/rooms/plaza/participants")
         assert len(people["participants"]) == len(chats)
