@@ -205,12 +205,12 @@ OPERATIONS = (
     Operation(
         "GET", "/api/v1/rooms/{room}/invitations", index,
         Say("방의 초대 목록", "Invitations into a room"),
-        Permission.ROOMS_INVITE, answer=InvitationPage, query=InvitationsQuery,
+        Permission.ROOMS_INVITE, answer=InvitationPage, query=InvitationsQuery, personal="names",
     ),
     Operation(
         "POST", "/api/v1/rooms/{room}/invitations", create,
         Say("방 초대 만들기", "Make an invitation into a room"),
-        Permission.ROOMS_INVITE, InvitationRequest, InvitationMade, status=201,
+        Permission.ROOMS_INVITE, InvitationRequest, InvitationMade, status=201, personal="names",
     ),
     Operation(
         "DELETE", "/api/v1/rooms/{room}/invitations/{invitation}", revoke,
