@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, func, insert, select, text, update
+from sqlalchemy import Row, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from metaport.audit import GENESIS, Batch, Entry, Sealer
@@ -91,9 +91,7 @@ class SqlAudit(SqlStore):
             # Nothing new most of the time: then nobody is kept from writing.
             if (await connection.execute(new.limit(1))).first() is None:
                 return None
-        async with self._read_then_write() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(select(func.pg_advisory_xact_lock(SEAL_LOCK)))
+        async with self._read_then_write(SEAL_LOCK) as connection:
             rows = (await connection.execute(new)).all()
             if not rows:
                 return None

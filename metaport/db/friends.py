@@ -6,8 +6,6 @@ and shown to nobody but the asker: they cannot tell.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -58,7 +56,7 @@ class SqlFriends(SqlStore):
         Raises:
             TooMany, BlockedByAsker.
         """
-        async with self._between(asker, asked) as connection:
+        async with self._read_then_write(_lock_of(asker), _lock_of(asked)) as connection:
             if await _blocks(connection, asker, asked):
                 raise BlockedByAsker
             row = await _between_them(connection, asker, asked)
@@ -77,7 +75,7 @@ class SqlFriends(SqlStore):
 
     async def accept(self, asked: str, asker: str, at_s: int) -> bool:
         """Take a request; False where there is none to be seen. Raises `TooMany`."""
-        async with self._between(asker, asked) as connection:
+        async with self._read_then_write(_lock_of(asker), _lock_of(asked)) as connection:
             row = await _between_them(connection, asker, asked)
             if row is None or await _blocks(connection, asked, asker):
                 return False
@@ -98,7 +96,7 @@ class SqlFriends(SqlStore):
             # A request that `one` is not shown is none.
             hidden = _block_exists(one, friendship.c.asker)
             query = query.where(or_(friendship.c.asker == one, ~hidden))
-        async with self._between(one, other) as connection:
+        async with self._read_then_write(_lock_of(one), _lock_of(other)) as connection:
             return (await connection.execute(query)).rowcount > 0
 
     async def friends(self, user: str, after: str, limit: int) -> list[Known]:
@@ -130,7 +128,7 @@ class SqlFriends(SqlStore):
         Raises:
             TooMany.
         """
-        async with self._between(blocker, blocked) as connection:
+        async with self._read_then_write(_lock_of(blocker), _lock_of(blocked)) as connection:
             if await _blocks(connection, blocker, blocked):
                 return
             count = select(func.count()).select_from(block).where(block.c.blocker == blocker)
@@ -147,7 +145,7 @@ class SqlFriends(SqlStore):
     async def unblock(self, blocker: str, blocked: str) -> bool:
         """Take a block back; False where there is none."""
         query = delete(block).where(block.c.blocker == blocker, block.c.blocked == blocked)
-        async with self._between(blocker, blocked) as connection:
+        async with self._read_then_write(_lock_of(blocker), _lock_of(blocked)) as connection:
             return (await connection.execute(query)).rowcount > 0
 
     async def blocks(self, user: str, after: str, limit: int) -> list[Known]:
@@ -178,15 +176,6 @@ class SqlFriends(SqlStore):
         async with self._transaction() as connection:
             rows = await connection.execute(query)
             return [Known(row.other, row.name if names else None, row.since) for row in rows]
-
-    @asynccontextmanager
-    async def _between(self, one: str, other: str) -> AsyncIterator[AsyncConnection]:
-        async with self._read_then_write() as connection:
-            if connection.dialect.name == "postgresql":
-                # In one order, so that no two wait for each other.
-                for key in sorted({_lock_of(one), _lock_of(other)}):
-                    await connection.execute(select(func.pg_advisory_xact_lock(key)))
-            yield connection
 
 
 def pair_of(one: str, other: str) -> str:

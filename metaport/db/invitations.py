@@ -44,9 +44,7 @@ class SqlInvitations(SqlStore):
         """Keep an invitation. Raises `TooManyInvitations`."""
         table, over = invitation.c, new.made_at_s - KEPT_S
         old = select(table.id).where(table.room == new.room, table.expires_at_s < over)
-        async with self._read_then_write() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        async with self._read_then_write(_LOCK) as connection:
             await connection.execute(
                 delete(invitation_use).where(invitation_use.c.invitation.in_(old))
             )

@@ -25,9 +25,7 @@ class SqlModeration(SqlStore):
 
     async def add(self, act: Act) -> Act:
         """Keep an act, and whom it is to be told; return it with its revision."""
-        async with self._read_then_write() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        async with self._read_then_write(_LOCK) as connection:
             last = await connection.scalar(select(func.max(moderation_act.c.revision))) or 0
             act = act._replace(revision=last + 1)
             await connection.execute(insert(moderation_act).values(_values(act)))

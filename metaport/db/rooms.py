@@ -1,8 +1,7 @@
 """What is laid down about rooms, on SQL: changed one by one, read by every hub."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -118,7 +117,7 @@ class SqlRooms(SqlStore):
         """Do what can be done of each wish in one transaction; return what each has found."""
         if self._direct is not None and self._prepared:
             return await self._commit_directly(self._direct, wishes)
-        async with self._writing() as connection:
+        async with self._read_then_write(_LOCK) as connection:
             standing = await self._standing(connection, sorted({wish.room for wish in wishes}))
             last = await connection.scalar(select(func.max(room_settings.c.revision))) or 0
             found, rows = _granted(wishes, standing, last)
@@ -143,13 +142,6 @@ class SqlRooms(SqlStore):
                 columns = [[row[name] for row in rows] for name in rows[0]]
                 await connection.execute(_PUT, *columns, timeout=TIMEOUT_S)
         return found
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        async with self._read_then_write() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            yield connection
 
 
 def _granted(

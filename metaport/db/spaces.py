@@ -1,7 +1,6 @@
 """What is laid down about spaces, on SQL: changed one by one, read by every hub."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,7 +45,7 @@ class SqlSpaces(SqlStore):
 
     async def create(self, settings: SpaceSettings, by: str, at_s: float) -> SpaceSettings | None:
         """Lay something down about a space; where something is, change nothing and return it."""
-        async with self._writing() as connection:
+        async with self._read_then_write(_LOCK) as connection:
             found = await _get(connection, settings.space)
             if found is None:
                 await self._write(connection, settings, by, at_s)
@@ -56,7 +55,7 @@ class SqlSpaces(SqlStore):
         self, before: SpaceSettings, settings: SpaceSettings, by: str, at_s: float
     ) -> bool:
         """Lay something else down; False, and nothing done, where it is not `before` any more."""
-        async with self._writing() as connection:
+        async with self._read_then_write(_LOCK) as connection:
             if await _get(connection, settings.space) != before:
                 return False
             await self._write(connection, settings, by, at_s)
@@ -64,7 +63,7 @@ class SqlSpaces(SqlStore):
 
     async def remove(self, space: str, by: str, at_s: float) -> bool:
         """Lay nothing down any more; False where nothing was."""
-        async with self._writing() as connection:
+        async with self._read_then_write(_LOCK) as connection:
             found = await _get(connection, space)
             if found is not None:
                 await self._write(connection, found, by, at_s, removed=True)
@@ -114,13 +113,6 @@ class SqlSpaces(SqlStore):
         await connection.execute(
             statement.on_conflict_do_update(index_elements=["space"], set_=values)
         )
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        async with self._read_then_write() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            yield connection
 
 
 async def _get(connection: AsyncConnection, space: str) -> SpaceSettings | None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -38,14 +38,17 @@ class SqlStore:
             raise DatabaseUnavailable(first_line(error)) from error
 
     @asynccontextmanager
-    async def _read_then_write(self) -> AsyncIterator[AsyncConnection]:
+    async def _read_then_write(self, *locks: int) -> AsyncIterator[AsyncConnection]:
         """Lend a transaction that writes what depends on what it has read.
 
         SQLite has one writer at a time and does not let a reader become one when another has
-        written since: there it begins as the writer. PostgreSQL locks rows or an advisory lock,
-        as the store says.
+        written since: there it begins as the writer. PostgreSQL holds the advisory `locks`, taken
+        in one order, so that no two wait for each other.
         """
         async with self._transaction() as connection:
             if connection.dialect.name == "sqlite":
                 await connection.execute(text("BEGIN IMMEDIATE"))
+            else:
+                for lock in sorted(set(locks)):
+                    await connection.execute(select(func.pg_advisory_xact_lock(lock)))
             yield connection
