@@ -78,6 +78,19 @@ def _kept_key(path: Path) -> str:
     return key
 
 
+def kept_bytes(path: Path) -> bytes:
+    """Return the random key in a file of its own, made at first use.
+
+    Raises `OSError`, `ValueError`.
+    """
+    if not path.exists():
+        write_secret(path, secrets.token_hex(SECRET_BYTES) + "\n")
+    key = bytes.fromhex(path.read_text("ascii").strip())
+    if len(key) < SECRET_BYTES:
+        raise ValueError(f"{path} holds fewer than {SECRET_BYTES} bytes")
+    return key
+
+
 def rotate_secret(secrets_dir: Path, *, keep: int) -> None:
     """Sign with a new secret from now on; the last `keep` still verify.
 

@@ -6,15 +6,13 @@ and for a whole boot at once: a total under two names would be counted twice.
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Callable
 from functools import lru_cache
 
 from metaport.config import Config
-from metaport.secret_files import write_secret
+from metaport.secret_files import kept_bytes
 
 USAGE_KEY = "usage.key"
-KEY_BYTES = 32
 
 
 def user_names(config: Config) -> Callable[[str], str]:
@@ -34,13 +32,7 @@ def usage_key(config: Config) -> bytes:
     Raises:
         OSError, ValueError: it cannot be read or made.
     """
-    path = config.secrets_dir / USAGE_KEY
-    if not path.exists():
-        write_secret(path, secrets.token_hex(KEY_BYTES) + "\n")
-    key = bytes.fromhex(path.read_text("ascii").strip())
-    if len(key) < KEY_BYTES:
-        raise ValueError(f"{path} holds fewer than {KEY_BYTES} bytes")
-    return key
+    return kept_bytes(config.secrets_dir / USAGE_KEY)
 
 
 class Pseudonyms:

@@ -179,13 +179,13 @@ def _options(parser: argparse.ArgumentParser, lang: Lang, options: Iterable[Opti
 
 def _order(config: Config, arguments: argparse.Namespace) -> Order:
     from metaport.migration.endpoint import read_endpoint
-    from metaport.migration.masking import mask_key
     from metaport.migration.plan import Order
     from metaport.migration.rules import load_rules
+    from metaport.secret_files import kept_bytes
 
     rules = load_rules(arguments.rules)
     path = arguments.mask_key or config.secrets_dir / "mask.key"
-    key = mask_key(path) if rules.mask or path.exists() else b""
+    key = kept_bytes(path) if rules.mask or path.exists() else b""
     return Order(
         read_endpoint(arguments.source, config.database_url),
         read_endpoint(arguments.target, config.database_url),

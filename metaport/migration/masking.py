@@ -7,17 +7,12 @@ of HMAC-SHA-256: among a million people the odds of one meeting are 1 to 2.4 · 
 import base64
 import hmac
 import json
-import secrets
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from metaport.migration.catalogue import Column
 from metaport.migration.copy_text import Row
-from metaport.secret_files import write_secret
-
-KEY_BYTES = 32
 
 
 def _token(key: bytes, value: str) -> str:
@@ -113,13 +108,3 @@ def _masked(key: bytes, how: str, nullable: bool) -> Callable[[str], str | None]
     mask = MASKS[how]
     scoped = hmac.digest(key, how.encode(), "sha256")
     return lambda value: mask(scoped, value)
-
-
-def mask_key(path: Path) -> bytes:
-    """Read the key of pseudonyms, made at first use. Raises OSError, ValueError."""
-    if not path.exists():
-        write_secret(path, secrets.token_hex(KEY_BYTES) + "\n")
-    key = bytes.fromhex(path.read_text("ascii").strip())
-    if len(key) < KEY_BYTES:
-        raise ValueError(f"{path} holds fewer than {KEY_BYTES} bytes")
-    return key

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from metaport.migration.catalogue import Column, Kind
 from metaport.migration.errors import Misused
-from metaport.migration.masking import MASKS, Masking, mask_key
+from metaport.migration.masking import MASKS, Masking
 from metaport.migration.rules import load_rules
+from metaport.secret_files import kept_bytes
 
 KEY = b"k" * 32
 COLUMNS = (Column("id", "text", Kind.TEXT, False), Column("note", "text", Kind.TEXT))
@@ -41,8 +42,8 @@ def test_a_document_keeps_its_shape() -> None:
 
 
 def test_the_key_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
-    key = mask_key(tmp_path / "secrets" / "mask.key")
-    assert key == mask_key(tmp_path / "secrets" / "mask.key")
+    key = kept_bytes(tmp_path / "secrets" / "mask.key")
+    assert key == kept_bytes(tmp_path / "secrets" / "mask.key")
     assert stat.S_IMODE((tmp_path / "secrets" / "mask.key").stat().st_mode) == 0o600
 
 
