@@ -16,7 +16,7 @@ from metaport.api.audit import acts_as
 from metaport.api.bodies import NO_NUL, read_json, respond
 from metaport.api.cookies import check_site, clear_cookie, set_cookie
 from metaport.api.operations import ANYONE, SIGNED_IN, Operation, claims_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES, Services
 from metaport.api.signing_in import (
     DEVICE_TTL_S,
@@ -28,7 +28,6 @@ from metaport.api.signing_in import (
     without_account,
 )
 from metaport.app_keys import DEFAULT_APP
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.passwords import fault_of
 from metaport.revocation import of_token_id
@@ -177,7 +176,7 @@ async def _admin(services: Services, body: LoginRequest) -> Claims:
 
 async def _right(services: Services, body: LoginRequest, name: str) -> Account:
     identity = services.identity
-    try:
+    with away_as("accounts-away"):
         found = await identity.accounts.by_login(body.app, name)
         known = None if found is None else found.password_hash
         # As long for nobody as for somebody.
@@ -186,8 +185,6 @@ async def _right(services: Services, body: LoginRequest, name: str) -> Account:
         if known is not None and identity.passwords.outdated(known):
             renewed = await identity.passwords.hash(body.password)
             await identity.accounts.change(found, found._replace(password_hash=renewed))
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return found
 
 
@@ -208,7 +205,7 @@ async def new_account(
     name = display_name(body.name)
     identity, now = services.identity, int(services.clock())
     account_id = user_id(body.app, secrets.token_hex(8))
-    try:
+    with away_as("accounts-away"):
         if await identity.apps.get(body.app) is None:
             raise Problem("no-such-app", app=body.app)
         account = Account(
@@ -225,8 +222,6 @@ async def new_account(
         )
         if not await identity.accounts.add(account):
             raise Problem("login-taken")
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return account
 
 

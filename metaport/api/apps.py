@@ -9,11 +9,10 @@ from aiohttp import web
 from metaport.accounts import ACTIVE, App
 from metaport.api.bodies import NO_NUL, read_json, respond
 from metaport.api.operations import Operation, claims_of, query_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES
 from metaport.api.signing_in import named, sign_out_everywhere
 from metaport.app_keys import HS256, KEY_PREFIX, AppKey, public_key
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.roles import Permission
 
@@ -98,11 +97,9 @@ async def create(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     body = await read_json(request, AppRequest)
     new = App(body.id, body.name, ACTIVE, claims_of(request).user, int(services.clock()))
-    try:
+    with away_as("accounts-away"):
         if not await services.identity.apps.add(new):
             raise Problem("app-exists", app=body.id)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return respond(_told(new), 201)
 
 
@@ -111,10 +108,8 @@ async def index(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     query = query_of(request, AppsQuery)
     after = services.cursors.read("apps", query.after, str) if query.after else ""
-    try:
+    with away_as("accounts-away"):
         found = await services.identity.apps.page(after, query.limit + 1)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     apps = [_told(each) for each in found[: query.limit]]
     more = len(found) > query.limit
     return respond(AppPage(apps, services.cursors.make("apps", apps[-1].id) if more else None))
@@ -126,15 +121,13 @@ async def change(request: web.Request) -> web.Response:
     patch = await read_json(request, AppPatch)
     name = named(request, "app")
     identity = services.identity
-    try:
+    with away_as("accounts-away"):
         found = await identity.apps.change(name, name=patch.name, state=patch.state)
         if found is None:
             raise Problem("no-such-app", app=name)
         if patch.state == "suspended":
             for user in await identity.sessions.users_of_app(name, services.clock()):
                 await sign_out_everywhere(services, user, "suspended")
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     await identity.keys_changed()
     return respond(_told(found))
 
@@ -147,14 +140,12 @@ async def create_key(request: web.Request) -> web.Response:
     key_id = KEY_PREFIX + secrets.token_hex(8)
     key = AppKey(key_id, name, body.algorithm, _public(body), now)
     ends_at_s = now + body.overlap_s if body.rotate else None
-    try:
+    with away_as("accounts-away"):
         if await identity.apps.get(name) is None:
             raise Problem("no-such-app", app=name)
         by = claims_of(request).user
         if not await identity.apps.add_key(key, by, ends_others_at_s=ends_at_s, most=MOST_KEYS):
             raise Problem("too-many-keys", most=MOST_KEYS)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     await identity.keys_changed()
     told = _key(key)
     if key.public is None:
@@ -166,12 +157,10 @@ async def keys(request: web.Request) -> web.Response:
     """Return the keys of an app, without their secrets."""
     services = request.app[SERVICES]
     name = named(request, "app")
-    try:
+    with away_as("accounts-away"):
         if await services.identity.apps.get(name) is None:
             raise Problem("no-such-app", app=name)
         found = await services.identity.apps.keys(name)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return respond(KeyList([_key(each) for each in found]))
 
 
@@ -180,10 +169,8 @@ async def revoke_key(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     name, key = named(request, "app"), named(request, "key")
     now = int(services.clock())
-    try:
+    with away_as("accounts-away"):
         done = await services.identity.apps.end_key(name, key, claims_of(request).user, now)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     if not done:
         raise Problem("no-such-key", key=key)
     await services.identity.keys_changed()

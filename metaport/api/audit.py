@@ -10,11 +10,10 @@ from aiohttp import web
 from metaport.api.access import client_address
 from metaport.api.bodies import respond
 from metaport.api.operations import ANYONE, CLAIMS, Operation, operation_of, query_of
-from metaport.api.problems import Handler, Problem, request_id_of
+from metaport.api.problems import Handler, Problem, away_as, request_id_of
 from metaport.api.services import SERVICES
 from metaport.audit import Entry
 from metaport.db.audit import Filter
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.roles import Permission
 
@@ -130,12 +129,10 @@ async def index(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     query = query_of(request, AuditQuery)
     before = services.cursors.read(SCOPE, query.after, int) if query.after else None
-    try:
+    with away_as("audit-away"):
         found = await services.audit_log.page(
             Filter(query.actor, query.personal, before), query.limit + 1
         )
-    except DatabaseError:
-        raise Problem("audit-away", retry_after_s=2) from None
     told = [AuditEntry(*entry[1:]) for _, entry in found[: query.limit]]
     last = found[query.limit - 1][0] if len(found) > query.limit else None
     return respond(AuditPage(told, None if last is None else services.cursors.make(SCOPE, last)))

@@ -11,10 +11,9 @@ from aiohttp import web
 from metaport.api.bodies import respond
 from metaport.api.me import account_of, store
 from metaport.api.operations import ANYONE, SIGNED_IN, Operation, claims_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES
 from metaport.api.signing_in import named, session_account
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.pictures import MEDIA_TYPE, MOST_BYTES, NoPicture, read_picture
 
@@ -43,10 +42,8 @@ async def put(request: web.Request) -> web.Response:
             picture = await asyncio.to_thread(read_picture, data)
     except NoPicture as error:
         raise Problem("bad-image", str(error)) from None
-    try:
+    with away_as("accounts-away"):
         await services.identity.accounts.put_avatar(*picture, int(services.clock()))
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     await store(services, account, account._replace(avatar=picture.digest))
     return respond(Avatar(picture.digest, f"/api/v1/avatars/{picture.digest}"))
 
@@ -73,10 +70,8 @@ async def read(request: web.Request) -> web.Response:
     """Return a picture that somebody shows."""
     services = request.app[SERVICES]
     digest = named(request, "digest")
-    try:
+    with away_as("accounts-away"):
         found = await services.identity.accounts.avatar(digest)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     if found is None:
         raise Problem("not-found")
     tag = f'"{digest}"'

@@ -11,7 +11,7 @@ from chatd.room_book import USER_CHARS, direct_room
 from chatd.session import GUEST_ROLE
 from metaport.api.bodies import respond
 from metaport.api.operations import SIGNED_IN, Operation, claims_of, query_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES, Services
 from metaport.api.signing_in import named
 from metaport.db.errors import DatabaseError
@@ -62,10 +62,8 @@ async def friends(request: web.Request) -> web.Response:
     """Return a page of one's friends."""
     services, query = request.app[SERVICES], query_of(request, PeopleQuery)
     me, after = _me(request), _place(services, "friends", query.after)
-    try:
+    with away_as("friends-away"):
         found = await services.friend_store.friends(me, after, query.limit + 1)
-    except DatabaseError:
-        raise Problem("friends-away", retry_after_s=2) from None
     return respond(_page(services, "friends", found, query.limit))
 
 
@@ -75,10 +73,8 @@ async def requests(request: web.Request) -> web.Response:
     store, scope = services.friend_store, f"friend-requests {query.way}"
     me, after = _me(request), _place(services, scope, query.after)
     listed = store.requests_to if query.way == "in" else store.requests_of
-    try:
+    with away_as("friends-away"):
         found = await listed(me, after, query.limit + 1)
-    except DatabaseError:
-        raise Problem("friends-away", retry_after_s=2) from None
     return respond(_page(services, scope, found, query.limit))
 
 
@@ -86,10 +82,8 @@ async def blocks(request: web.Request) -> web.Response:
     """Return a page of whom one blocks."""
     services, query = request.app[SERVICES], query_of(request, PeopleQuery)
     me, after = _me(request), _place(services, "blocks", query.after)
-    try:
+    with away_as("friends-away"):
         found = await services.friend_store.blocks(me, after, query.limit + 1)
-    except DatabaseError:
-        raise Problem("friends-away", retry_after_s=2) from None
     return respond(_page(services, "blocks", found, query.limit))
 
 
@@ -154,10 +148,8 @@ async def block(request: web.Request) -> web.Response:
 async def unblock(request: web.Request) -> web.Response:
     """Take a block back; the direct room of the two may be opened again."""
     services, (me, other) = request.app[SERVICES], _two(request)
-    try:
+    with away_as("friends-away"):
         done = await services.friend_store.unblock(me, other)
-    except DatabaseError:
-        raise Problem("friends-away", retry_after_s=2) from None
     if not done:
         raise Problem("no-such-block", user=other)
     return web.Response(status=204)
@@ -171,10 +163,8 @@ async def close_direct_room(services: Services, me: str, other: str) -> None:
 
 async def _part(request: web.Request, *, friends: bool) -> web.Response:
     services, (me, other) = request.app[SERVICES], _two(request)
-    try:
+    with away_as("friends-away"):
         done = await services.friend_store.part(me, other, friends=friends)
-    except DatabaseError:
-        raise Problem("friends-away", retry_after_s=2) from None
     if not done:
         raise Problem("no-such-friend" if friends else "no-such-request", user=other)
     return web.Response(status=204)

@@ -11,7 +11,7 @@ from chatd.room_book import MAX_USERS
 from chatd.session import GUEST_ROLE
 from metaport.api.bodies import read_json, respond
 from metaport.api.operations import SIGNED_IN, Operation, claims_of, query_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.room_rights import check_host, room_of
 from metaport.api.services import SERVICES, Services
 from metaport.api.signing_in import named
@@ -113,12 +113,10 @@ async def index(request: web.Request) -> web.Response:
     query = query_of(request, InvitationsQuery)
     scope = f"{SCOPE} {room}"
     after = services.cursors.read(scope, query.after, str) if query.after else ""
-    try:
+    with away_as("rooms-away"):
         found = await services.invitations.page(
             room, after, query.limit + 1, made_by=_whose(claims)
         )
-    except DatabaseError:
-        raise Problem("rooms-away", retry_after_s=2) from None
     told = [_told(each) for each in found[: query.limit]]
     more = len(found) > query.limit
     return respond(
@@ -130,10 +128,8 @@ async def revoke(request: web.Request) -> web.Response:
     """Take an invitation back; who has come by it stays invited."""
     services, claims, room = _asked(request)
     which = named(request, "invitation")
-    try:
+    with away_as("rooms-away"):
         done = await services.invitations.revoke(room, which, claims.user, made_by=_whose(claims))
-    except DatabaseError:
-        raise Problem("rooms-away", retry_after_s=2) from None
     if not done:
         raise Problem("no-such-invitation")
     return web.Response(status=204)
@@ -151,13 +147,11 @@ async def redeem(request: web.Request) -> web.Response:
     code = (await read_json(request, Redemption)).code
     if wait_s := services.wait_for_room(claims.user):
         raise Problem("rate-limited", retry_after_s=math.ceil(wait_s))
-    try:
+    with away_as("rooms-away"):
         room = await services.invitations.redeem(code, claims.user, int(services.clock()))
         if room is None:
             raise Problem("no-such-invitation")
         await _let_in(services, room, claims.user)
-    except DatabaseError:
-        raise Problem("rooms-away", retry_after_s=2) from None
     return respond(Redeemed(room))
 
 

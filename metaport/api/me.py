@@ -10,10 +10,9 @@ from metaport.api.accounts import Password, display_name
 from metaport.api.bodies import NO_NUL, read_json, respond
 from metaport.api.etags import check_match, respond_tagged, tag_of
 from metaport.api.operations import SIGNED_IN, Operation, claims_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES, Services
 from metaport.api.signing_in import named, session_account, sign_out, sign_out_everywhere
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.passwords import fault_of
 
@@ -100,10 +99,8 @@ async def account_of(services: Services, user: str) -> tuple[Account, frozenset[
     Raises:
         Problem: `needs-account`, `accounts-away`.
     """
-    try:
+    with away_as("accounts-away"):
         found = await services.identity.accounts.with_roles(user)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     if found is None:
         raise Problem("needs-account")
     return found
@@ -162,10 +159,8 @@ async def change(request: web.Request) -> web.Response:
 
 async def store(services: Services, before: Account, after: Account) -> Account:
     """Keep a change of an account. Raises `Problem`: `precondition-failed`, `accounts-away`."""
-    try:
+    with away_as("accounts-away"):
         changed = await services.identity.accounts.change(before, after)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     if changed is None:
         raise Problem("precondition-failed")
     return changed
@@ -199,10 +194,8 @@ async def sessions(request: web.Request) -> web.Response:
     """Return one's sessions that go on."""
     services = request.app[SERVICES]
     claims = claims_of(request)
-    try:
+    with away_as("accounts-away"):
         found = await services.identity.sessions.of_user(session_account(claims), services.clock())
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     told = [
         MySession(
             each.id,
@@ -238,10 +231,8 @@ async def sign_out_of_all(request: web.Request) -> web.Response:
 async def devices(request: web.Request) -> web.Response:
     """Return one's devices."""
     services = request.app[SERVICES]
-    try:
+    with away_as("accounts-away"):
         found = await services.identity.accounts.devices(session_account(claims_of(request)))
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     told = [
         MyDevice(
             each.id,
@@ -261,11 +252,9 @@ async def forget_device(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     user, device = session_account(claims_of(request)), named(request, "device")
     await sign_out(services, user, "signed_out", device=device)
-    try:
+    with away_as("accounts-away"):
         if not await services.identity.accounts.forget_device(user, device):
             raise Problem("not-found")
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return web.Response(status=204)
 
 

@@ -18,7 +18,7 @@ from chatd.room_name import is_room_name
 from chatd.wire import Since
 from metaport.api.bodies import read_json, respond
 from metaport.api.operations import Operation, claims_of, query_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.room_rights import check_host, room_of
 from metaport.api.services import SERVICES, Services
 from metaport.db.errors import DatabaseError
@@ -210,12 +210,10 @@ async def acts(request: web.Request) -> web.Response:
     """Return what moderators have done."""
     services, query = request.app[SERVICES], query_of(request, ActsQuery)
     before = services.cursors.read(SCOPE, query.after, int) if query.after else None
-    try:
+    with away_as("moderation-away"):
         found = await services.moderation.store.page(
             query.room, query.user, before, query.limit + 1
         )
-    except DatabaseError:
-        raise Problem("moderation-away", retry_after_s=2) from None
     told = [
         ActTold(
             each.revision, each.act, each.room, each.by, each.at_ms, each.user, each.note,
@@ -245,10 +243,8 @@ async def _lay_down(
 
 
 async def _carry_out(services: Services, act: Act) -> Done:
-    try:
+    with away_as("moderation-away"):
         return await services.moderation.carry_out(act)
-    except DatabaseError:
-        raise Problem("moderation-away", retry_after_s=2) from None
 
 
 async def _sender_of(services: Services, room: str, place: Since) -> str | None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.db.errors import DatabaseError
 from metaport.db.idempotency import Kept, Request, SqlIdempotency
 
@@ -71,10 +71,8 @@ class Once:
         Raises:
             Problem: `idempotency-key-reused`, `idempotency-in-progress`, `idempotency-away`.
         """
-        try:
+        with away_as("idempotency-away"):
             kept = await self._store.claim(request, self._clock())
-        except DatabaseError:
-            raise Problem("idempotency-away", retry_after_s=2) from None
         if kept is not None:
             return self._again(request, kept)
         try:

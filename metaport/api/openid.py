@@ -12,11 +12,10 @@ from metaport.api.access import client_address, throttle
 from metaport.api.accounts import NAME_CHARACTERS, display_name
 from metaport.api.cookies import is_secure, set_cookie
 from metaport.api.operations import ANYONE, Operation, query_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES, Services
 from metaport.api.signing_in import begin
 from metaport.app_keys import DEFAULT_APP
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.openid import (
     Attempt,
@@ -120,7 +119,7 @@ async def _account_of(services: Services, subject: Subject) -> Account:
     It waits to be approved, unless the provider is one that approves whom it signs in.
     """
     accounts, now = services.identity.accounts, int(services.clock())
-    try:
+    with away_as("accounts-away"):
         found = await accounts.by_subject(subject.issuer, subject.subject)
         if found is not None:
             return found
@@ -141,8 +140,6 @@ async def _account_of(services: Services, subject: Subject) -> Account:
         if await accounts.add_of_subject(new, subject.issuer, subject.subject):
             return new
         found = await accounts.by_subject(subject.issuer, subject.subject)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     assert found is not None
     return found
 

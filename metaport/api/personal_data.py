@@ -11,10 +11,9 @@ from metaport.api.audit import begins_to_tell, tells_of
 from metaport.api.bodies import read_json, respond
 from metaport.api.me import account_of
 from metaport.api.operations import SIGNED_IN, Operation, claims_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES, Services
 from metaport.api.signing_in import named, session_account, sign_out_everywhere
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.roles import Permission
 
@@ -53,10 +52,8 @@ async def export_user(request: web.Request) -> web.StreamResponse:
 async def _export(request: web.Request, user: str) -> web.StreamResponse:
     services = request.app[SERVICES]
     rows = services.identity.eraser.rows(user)
-    try:
+    with away_as("accounts-away"):
         first = await anext(rows, None)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     await begins_to_tell(request)
     response = web.StreamResponse()
     response.content_type = "application/json"
@@ -113,10 +110,8 @@ async def erase_user(request: web.Request) -> web.Response:
 
 async def _erase(services: Services, user: str, asked_by: str) -> Erased:
     await sign_out_everywhere(services, user, "erased")
-    try:
+    with away_as("accounts-away"):
         after = await services.identity.eraser.erase(user, asked_by)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return Erased(after.pseudonym, after.counts, after.done_at_s is not None)
 
 

@@ -7,13 +7,15 @@ Problem            one refusal: status, stable type, fields
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from chatd.errors import Refused
+from metaport.db.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -212,6 +214,15 @@ class Problem(Exception):
         self.detail = detail
         self.fields = fields
         self.status = TITLES[reason][0]
+
+
+@contextmanager
+def away_as(reason: str) -> Iterator[None]:
+    """Answer with the problem `reason`, to be tried again, where the database is away."""
+    try:
+        yield
+    except DatabaseError:
+        raise Problem(reason, retry_after_s=2) from None
 
 
 _OF_ROOMS = {

@@ -13,9 +13,8 @@ from chatd.session import GUEST_ROLE
 from metaport.api.bodies import read_json, respond
 from metaport.api.etags import check_match, respond_tagged, tag_of
 from metaport.api.operations import SIGNED_IN, Operation, claims_of, query_of
-from metaport.api.problems import Problem, of_room
+from metaport.api.problems import Problem, away_as, of_room
 from metaport.api.services import SERVICES, Services
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.roles import PERMITTED, Permission, may
 from metaport.tokens import Claims
@@ -84,15 +83,13 @@ async def create(request: web.Request) -> web.Response:
     claims = claims_of(request)
     wanted = asked_for(await read_json(request, RoomRequest))
     _may_create(services, claims, wanted)
-    try:
+    with away_as("rooms-away"):
         await _check_blocks(services, claims, wanted)
         found = await services.room_store.create(wanted, claims.user, services.clock())
         if wanted.kind == "direct":
             # Who blocked meanwhile found no room to close.
             await _check_blocks(services, claims, wanted, close=True)
         await services.rooms_changed()
-    except DatabaseError:
-        raise Problem("rooms-away", retry_after_s=2) from None
     if found is not None and wanted.kind != "direct":
         raise Problem("room-exists", room=wanted.room)
     status = 201 if found is None else 200
@@ -105,10 +102,8 @@ async def index(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     query = query_of(request, RoomsQuery)
     after = services.cursors.read(SCOPE, query.after, str) if query.after else ""
-    try:
+    with away_as("rooms-away"):
         found = await services.room_store.page(after, query.limit + 1)
-    except DatabaseError:
-        raise Problem("rooms-away", retry_after_s=2) from None
     rooms = [_room(services, settings) for settings in found[: query.limit]]
     more = len(found) > query.limit
     return respond(RoomPage(rooms, services.cursors.make(SCOPE, rooms[-1].room) if more else None))
@@ -136,11 +131,9 @@ async def change(request: web.Request) -> web.Response:
     before = await _laid_down(services, request.match_info["room"])
     check_match(request, tag_of(before))
     after = patched(before, patch)
-    try:
+    with away_as("rooms-away"):
         done = await services.room_store.change(before, after, claims.user, services.clock())
         await services.rooms_changed()
-    except DatabaseError:
-        raise Problem("rooms-away", retry_after_s=2) from None
     if not done:
         raise Problem("room-changed", room=before.room)
     return respond_tagged(request, _room(services, after), tag_of(after))
@@ -153,11 +146,9 @@ async def remove(request: web.Request) -> web.Response:
     name = request.match_info["room"]
     if "If-Match" in request.headers:
         check_match(request, tag_of(await _laid_down(services, name)))
-    try:
+    with away_as("rooms-away"):
         done = await services.room_store.remove(name, claims.user, services.clock())
         await services.rooms_changed()
-    except DatabaseError:
-        raise Problem("rooms-away", retry_after_s=2) from None
     if not done:
         raise Problem("no-such-room", room=name)
     return web.Response(status=204)
@@ -220,10 +211,8 @@ def patched(before: RoomSettings, patch: RoomPatch) -> RoomSettings:
 
 
 async def _laid_down(services: Services, name: str) -> RoomSettings:
-    try:
+    with away_as("rooms-away"):
         found = await services.room_store.get(name)
-    except DatabaseError:
-        raise Problem("rooms-away", retry_after_s=2) from None
     if found is None:
         raise Problem("no-such-room", room=name)
     return found

@@ -18,7 +18,7 @@ from chatd.session import GUEST_ROLE
 from metaport import admin
 from metaport.accounts import ACTIVE, PENDING, Account, Device
 from metaport.api.access import client_address, refusal
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES, Services
 from metaport.db.errors import DatabaseError
 from metaport.identity import MOST_DEVICES
@@ -102,7 +102,7 @@ async def begin(request: web.Request, account_id: str, device: str | None, name:
     services = request.app[SERVICES]
     identity, now = services.identity, int(services.clock())
     address = client_address(request, services.trusted)
-    try:
+    with away_as("accounts-away"):
         found = await identity.accounts.with_roles(account_id)
         if found is None:
             raise Problem("bad-credentials")
@@ -120,8 +120,6 @@ async def begin(request: web.Request, account_id: str, device: str | None, name:
             new_session(), account_id, account.app, device, 1, now, now, now + life_s, address
         )
         await identity.sessions.begin(session)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return claims_of_account(account, roles, session.id)
 
 
@@ -206,12 +204,10 @@ async def sign_out(
         Problem: `accounts-away`; nothing has ended.
     """
     now = services.clock()
-    try:
+    with away_as("accounts-away"):
         ended = await services.identity.sessions.end(
             user, reason, now, session=session, device=device, but=but
         )
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     for session_id in ended:
         await services.revoke(of_token_id(session_id, now))
     return ended
@@ -225,10 +221,8 @@ async def sign_out_everywhere(services: Services, user: str, reason: str) -> boo
     """
     now = services.clock()
     everywhere = await services.revoke(of_user(user, now, now))
-    try:
+    with away_as("accounts-away"):
         await services.identity.sessions.end(user, reason, now)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return everywhere
 
 

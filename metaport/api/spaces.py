@@ -14,9 +14,8 @@ from chatd.spaces import ZONE, SpaceSettings, with_state
 from metaport.api.bodies import read_json, respond
 from metaport.api.etags import check_match, respond_tagged, tag_of
 from metaport.api.operations import ANYONE, SIGNED_IN, Operation, claims_of, query_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES, Services
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.roles import Permission
 
@@ -109,10 +108,8 @@ async def index(request: web.Request) -> web.Response:
     """Return a page of spaces."""
     services, query = request.app[SERVICES], query_of(request, SpacesQuery)
     after = services.cursors.read(SCOPE, query.after, str) if query.after else ""
-    try:
+    with away_as("spaces-away"):
         found = await services.space_store.page(after, query.limit + 1)
-    except DatabaseError:
-        raise Problem("spaces-away", retry_after_s=2) from None
     told = [_told(services, settings) for settings in found[: query.limit]]
     more = len(found) > query.limit
     return respond(SpacePage(told, services.cursors.make(SCOPE, told[-1].space) if more else None))
@@ -125,11 +122,9 @@ async def create(request: web.Request) -> web.Response:
     if not _NAME.fullmatch(body.space):
         raise Problem("bad-request", "space: 1–64 letters, digits or -_.:")
     wanted = _fit(SpaceSettings(**msgspec.structs.asdict(body)))
-    try:
+    with away_as("spaces-away"):
         found = await services.space_store.create(wanted, claims.user, services.clock())
         await services.spaces_changed()
-    except DatabaseError:
-        raise Problem("spaces-away", retry_after_s=2) from None
     if found is not None:
         raise Problem("space-exists", space=wanted.space)
     return respond_tagged(request, _told(services, wanted), _tag_of(wanted), 201)
@@ -158,11 +153,9 @@ async def change(request: web.Request) -> web.Response:
 async def remove(request: web.Request) -> web.Response:
     """Lay nothing down about a space any more; its rooms stay."""
     services, name = request.app[SERVICES], request.match_info["space"]
-    try:
+    with away_as("spaces-away"):
         done = await services.space_store.remove(name, claims_of(request).user, services.clock())
         await services.spaces_changed()
-    except DatabaseError:
-        raise Problem("spaces-away", retry_after_s=2) from None
     if not done:
         raise Problem("no-such-space", space=name)
     return web.Response(status=204)
@@ -199,21 +192,17 @@ async def tell_time(request: web.Request) -> web.Response:
 async def _change(request: web.Request, before: SpaceSettings, after: SpaceSettings) -> None:
     services = request.app[SERVICES]
     by = claims_of(request).user
-    try:
+    with away_as("spaces-away"):
         done = await services.space_store.change(before, after, by, services.clock())
         await services.spaces_changed()
-    except DatabaseError:
-        raise Problem("spaces-away", retry_after_s=2) from None
     if not done:
         raise Problem("space-changed", space=before.space)
 
 
 async def _laid_down(request: web.Request) -> SpaceSettings:
     name = request.match_info["space"]
-    try:
+    with away_as("spaces-away"):
         found = await request.app[SERVICES].space_store.get(name)
-    except DatabaseError:
-        raise Problem("spaces-away", retry_after_s=2) from None
     if found is None:
         raise Problem("no-such-space", space=name)
     return found

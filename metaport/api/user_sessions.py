@@ -5,10 +5,9 @@ from aiohttp import web
 
 from metaport.api.bodies import respond
 from metaport.api.operations import Operation
-from metaport.api.problems import Problem
+from metaport.api.problems import away_as
 from metaport.api.services import SERVICES
 from metaport.api.signing_in import named
-from metaport.db.errors import DatabaseError
 from metaport.language import Say
 from metaport.roles import Permission
 
@@ -34,10 +33,8 @@ async def index(request: web.Request) -> web.Response:
     """Return the sessions of a user that go on; of somebody who has none, none."""
     services = request.app[SERVICES]
     user = named(request, "user")
-    try:
+    with away_as("accounts-away"):
         found = await services.identity.sessions.of_user(user, services.clock())
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     told = [
         UserSession(
             each.id,

@@ -17,7 +17,7 @@ from metaport.api.bodies import NO_NUL, read_json, respond
 from metaport.api.etags import respond_tagged, tag_of
 from metaport.api.me import Everywhere, account_of, store
 from metaport.api.operations import Operation, claims_of, query_of
-from metaport.api.problems import Problem, wants_korean
+from metaport.api.problems import Problem, away_as, wants_korean
 from metaport.api.services import SERVICES, Services
 from metaport.api.signing_in import named, sign_out_everywhere
 from metaport.db.errors import DatabaseError
@@ -101,12 +101,10 @@ async def index(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     query = query_of(request, UsersQuery)
     after = services.cursors.read("users", query.after, str) if query.after else ""
-    try:
+    with away_as("accounts-away"):
         found = await services.identity.accounts.page(
             after, query.limit + 1, app=query.app, state=query.state
         )
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     more = len(found) > query.limit
     tells_of(request, ", ".join(each.id for each in found[: query.limit]))
     users = [_told(each) for each in found[: query.limit]]
@@ -160,10 +158,8 @@ async def grants(request: web.Request) -> web.Response:
     """Return the roles of an account, and who gave them."""
     services = request.app[SERVICES]
     account = await _found(request, services)
-    try:
+    with away_as("accounts-away"):
         found = await services.identity.accounts.grants(account.id)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     return respond(GrantList([_grant(each) for each in found]))
 
 
@@ -208,10 +204,8 @@ async def end_role(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     account, role = await _found(request, services), _role(request)
     by, now = claims_of(request).user, int(services.clock())
-    try:
+    with away_as("accounts-away"):
         grant = await services.identity.accounts.end_role(account.id, role, by, now)
-    except DatabaseError:
-        raise Problem("accounts-away", retry_after_s=2) from None
     if grant is None:
         raise Problem("no-such-role", role=role)
     if grant._replace(ended_at_s=None).holds:

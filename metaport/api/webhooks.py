@@ -9,9 +9,8 @@ from aiohttp import web
 from metaport.api.bodies import read_json, respond
 from metaport.api.etags import check_match, respond_tagged, tag_of
 from metaport.api.operations import Operation, claims_of, query_of
-from metaport.api.problems import Problem
+from metaport.api.problems import Problem, away_as
 from metaport.api.services import SERVICES, Services
-from metaport.db.errors import DatabaseError
 from metaport.db.webhooks import Endpoint
 from metaport.language import Say
 from metaport.roles import Permission
@@ -105,12 +104,10 @@ async def create(request: web.Request) -> web.Response:
     _check(body.url)
     now = services.clock()
     endpoint = Endpoint("we_" + secrets.token_hex(8), body.url, body.events, True, 1, int(now))
-    try:
+    with away_as("webhooks-away"):
         if len(await services.webhooks.endpoints()) >= MOST_ENDPOINTS:
             raise Problem("bad-request", f"webhooks: {MOST_ENDPOINTS}")
         await services.webhooks.add(endpoint, claims.user, now)
-    except DatabaseError:
-        raise Problem("webhooks-away", retry_after_s=2) from None
     told = _told(services, endpoint, with_secret=True)
     return respond_tagged(request, told, tag_of(endpoint), 201)
 
@@ -118,10 +115,8 @@ async def create(request: web.Request) -> web.Response:
 async def index(request: web.Request) -> web.Response:
     """Return all endpoints."""
     services = request.app[SERVICES]
-    try:
+    with away_as("webhooks-away"):
         found = await services.webhooks.endpoints()
-    except DatabaseError:
-        raise Problem("webhooks-away", retry_after_s=2) from None
     return respond(WebhookList([_told(services, endpoint) for endpoint in found]))
 
 
@@ -150,11 +145,9 @@ async def change(request: web.Request) -> web.Response:
         endpoint = endpoint._replace(
             secret_version=endpoint.secret_version + 1, rotated_at_s=int(services.clock())
         )
-    try:
+    with away_as("webhooks-away"):
         if not await services.webhooks.change(before, endpoint):
             raise Problem("webhook-changed", webhook=endpoint.id)
-    except DatabaseError:
-        raise Problem("webhooks-away", retry_after_s=2) from None
     told = _told(services, endpoint, with_secret=patch.rotate)
     return respond_tagged(request, told, tag_of(endpoint))
 
@@ -165,10 +158,8 @@ async def remove(request: web.Request) -> web.Response:
     name = request.match_info["webhook"]
     if "If-Match" in request.headers:
         check_match(request, tag_of(await _found(request, services)))
-    try:
+    with away_as("webhooks-away"):
         done = await services.webhooks.remove(name)
-    except DatabaseError:
-        raise Problem("webhooks-away", retry_after_s=2) from None
     if not done:
         raise Problem("no-such-webhook", webhook=name)
     return web.Response(status=204)
@@ -179,10 +170,8 @@ async def deliveries(request: web.Request) -> web.Response:
     services, query = request.app[SERVICES], query_of(request, DeliveriesQuery)
     after = services.cursors.read(SCOPE, query.after, tuple[int, str]) if query.after else None
     endpoint = await _found(request, services)
-    try:
+    with away_as("webhooks-away"):
         found = await services.webhooks.deliveries(endpoint.id, query.state, query.limit + 1, after)
-    except DatabaseError:
-        raise Problem("webhooks-away", retry_after_s=2) from None
     told = [WebhookDelivery(*delivery) for delivery in found[: query.limit]]
     more = len(found) > query.limit
     place = services.cursors.make(SCOPE, (told[-1].at, told[-1].event)) if more else None
@@ -194,10 +183,8 @@ async def replay(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     body = await read_json(request, ReplayRequest)
     endpoint = await _found(request, services)
-    try:
+    with away_as("webhooks-away"):
         count = await services.webhooks.replay(endpoint.id, body.event, services.clock())
-    except DatabaseError:
-        raise Problem("webhooks-away", retry_after_s=2) from None
     return respond(Replayed(count))
 
 
@@ -209,10 +196,8 @@ def _check(url: str) -> None:
 
 async def _found(request: web.Request, services: Services) -> Endpoint:
     name = request.match_info["webhook"]
-    try:
+    with away_as("webhooks-away"):
         found = await services.webhooks.endpoints()
-    except DatabaseError:
-        raise Problem("webhooks-away", retry_after_s=2) from None
     for endpoint in found:
         if endpoint.id == name:
             return endpoint
