@@ -31,7 +31,7 @@ class Store(Protocol):
         """Return every key, void ones too. Raises `DatabaseError`."""
 
 
-class AppKeyWatch:
+class AppKeyWatch(Looking):
     """Keeps `book` up to date.
 
     Args:
@@ -48,6 +48,7 @@ class AppKeyWatch:
         void: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("app-keys", signals)
         self._store = store
         self._book = book
         self._path = path
@@ -55,13 +56,6 @@ class AppKeyWatch:
         self._clock = clock
         self._kept: Sequence[AppKey] = ()
         self._voided: set[str] = set()
-        self._looking = Looking("app-keys", signals, self.look)
-        self.run = self._looking.run
-
-    @property
-    def failing(self) -> str | None:
-        """What keeps the keys from being read, None when nothing does."""
-        return self._looking.failing
 
     def recall(self) -> None:
         """Know what this hub had on disk; a damaged file is as none."""
@@ -87,5 +81,5 @@ class AppKeyWatch:
 
     async def changed(self) -> None:
         """Read back what was changed here, and have the other hubs look."""
-        self._looking.tell()
-        await self._looking.try_once(DEADLINE_S)
+        self.tell()
+        await self.try_to_look(DEADLINE_S)

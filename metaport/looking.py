@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
 
 from chatd.signals import Signals
 from metaport.db.errors import DatabaseError
@@ -14,19 +14,22 @@ LOOK_S = 1.0
 DEADLINE_S = 5.0
 
 
-class Looking:
-    """Calls `look`, which raises `DatabaseError` or `OSError` when it cannot see.
+class Looking(ABC):
+    """Keeps something up to date by looking.
 
     `what` names what is looked at, also as the topic of signals; `failing` says in a sentence what
     keeps it from that.
     """
 
-    def __init__(self, what: str, signals: Signals, look: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, what: str, signals: Signals) -> None:
         self._what = what
         self._signals = signals
-        self._look = look
         self._wanted = asyncio.Event()
         self.failing: str | None = None
+
+    @abstractmethod
+    async def look(self) -> None:
+        """Read what is new. Raises `DatabaseError`, `OSError` when it cannot."""
 
     def tell(self) -> None:
         """Have the other hubs look at once."""
@@ -36,7 +39,7 @@ class Looking:
         """Look until cancelled."""
         self._signals.hear(self._what, lambda _: self._wanted.set(), self._wanted.set)
         while True:
-            await self.try_once(DEADLINE_S)
+            await self.try_to_look(DEADLINE_S)
             self._wanted.clear()
             try:
                 async with asyncio.timeout(LOOK_S):
@@ -44,11 +47,11 @@ class Looking:
             except TimeoutError:
                 continue
 
-    async def try_once(self, deadline_s: float) -> None:
+    async def try_to_look(self, deadline_s: float) -> None:
         """Look, and note in `failing` what keeps it from that."""
         try:
             async with asyncio.timeout(deadline_s):
-                await self._look()
+                await self.look()
         except (DatabaseError, TimeoutError, OSError) as error:
             said = str(error) or "no answer"
             if self.failing is None:

@@ -35,7 +35,7 @@ class Store(Protocol):
         """Return the last revision. Raises `DatabaseError`."""
 
 
-class ModerationWatch:
+class ModerationWatch(Looking):
     """Keeps `book` up to date; `failing` says in a sentence what keeps it from that."""
 
     def __init__(
@@ -45,20 +45,15 @@ class ModerationWatch:
         signals: Signals,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("moderation", signals)
         self._store = store
         self._file = file
         self._clock = clock
-        self._looking = Looking("moderation", signals, self.look)
         # One look at a time: another one waits, and then sees what this one missed.
         self._turn = asyncio.Lock()
         # None until everything was read once.
         self._revision: int | None = None
         self.book = MemoryModeration()
-
-    @property
-    def failing(self) -> str | None:
-        """What keeps it from reading, None when nothing does."""
-        return self._looking.failing
 
     def recall(self) -> None:
         """Put in force what this hub had on disk; call it before anybody connects."""
@@ -85,18 +80,6 @@ class ModerationWatch:
                 self._revision = last
                 self._file.append(acts)
             self.book.forget(int(self._clock() * 1000))
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        await self._looking.run()
-
-    async def try_to_look(self, deadline_s: float) -> None:
-        """Look, and note in `failing` what keeps it from that."""
-        await self._looking.try_once(deadline_s)
-
-    def tell(self) -> None:
-        """Have the other hubs look at once."""
-        self._looking.tell()
 
     async def _look_at_everything(self) -> None:
         whole = MemoryModeration()

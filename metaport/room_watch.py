@@ -37,16 +37,16 @@ class Store(Protocol):
         """Return the last revision. Raises `DatabaseError`."""
 
 
-class RoomWatch:
+class RoomWatch(Looking):
     """Keeps `book` up to date."""
 
     def __init__(self, store: Store, file: RoomFile, signals: Signals) -> None:
+        super().__init__("rooms", signals)
         self._store = store
         self._file = file
         self._revision = 0
         # Everything is to be read, and what is not there was never laid down.
         self._whole = True
-        self._looking = Looking("rooms", signals, self.look)
         # One look at a time: another one waits, and then sees what this one missed.
         self._one = asyncio.Lock()
         self._turn = asyncio.Lock()
@@ -54,11 +54,6 @@ class RoomWatch:
         self._next: asyncio.Task[None] | None = None
         self.book = MemoryRoomBook()
         self.book.away = True
-
-    @property
-    def failing(self) -> str | None:
-        """What keeps it from reading, None when nothing does."""
-        return self._looking.failing
 
     def recall(self) -> None:
         """Lay down what this hub had on disk; call it before anybody connects."""
@@ -104,7 +99,7 @@ class RoomWatch:
 
     async def changed(self) -> None:
         """Read back what was changed here, and tell the other hubs."""
-        self._looking.tell()
+        self.tell()
         # Of those who wait while somebody looks, the first looks for all: what they have changed
         # is committed, so one look that begins after sees all of it.
         if self._next is None:
@@ -115,14 +110,6 @@ class RoomWatch:
         async with self._turn:
             self._next = None  # who comes from now on may be too late for this look
             await self.try_to_look(DEADLINE_S)
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        await self._looking.run()
-
-    async def try_to_look(self, deadline_s: float) -> None:
-        """Look, and note in `failing` what keeps it from that."""
-        await self._looking.try_once(deadline_s)
 
     def _take(self, changes: Sequence[RoomChange]) -> None:
         news = []

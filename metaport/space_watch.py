@@ -38,23 +38,18 @@ class Store(Protocol):
         """Return the last revision. Raises `DatabaseError`."""
 
 
-class SpaceWatch:
+class SpaceWatch(Looking):
     """Keeps `book` up to date. `path` is the file of this hub, written whole: spaces are few."""
 
     def __init__(self, store: Store, path: Path, signals: Signals) -> None:
+        super().__init__("spaces", signals)
         self._store = store
         self._path = path
-        self._looking = Looking("spaces", signals, self.look)
         # One look at a time: another one waits, and then sees what this one missed.
         self._turn = asyncio.Lock()
         # None until everything was read once.
         self._revision: int | None = None
         self.book = MemorySpaces()
-
-    @property
-    def failing(self) -> str | None:
-        """What keeps it from reading, None when nothing does."""
-        return self._looking.failing
 
     def recall(self) -> None:
         """Lay down what this hub had on disk; call it before anybody connects."""
@@ -92,16 +87,8 @@ class SpaceWatch:
 
     async def changed(self) -> None:
         """Read back what was changed here, and tell the other hubs."""
-        self._looking.tell()
+        self.tell()
         await self.try_to_look(DEADLINE_S)
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        await self._looking.run()
-
-    async def try_to_look(self, deadline_s: float) -> None:
-        """Look, and note in `failing` what keeps it from that."""
-        await self._looking.try_once(deadline_s)
 
     def _take(self, space: str, settings: SpaceSettings | None) -> None:
         if settings is None:
